@@ -1,0 +1,535 @@
+//! Floor 1: what can go wrong, as plain data. Three questions, three enums: what is wrong with the
+//! bytes ([`Damage`]), why did an open or create fail ([`OpenError`]), why did a call on the open
+//! store fail ([`StoreError`]). [`Error`] is their sum with redb's, for functions that use `?`.
+//!
+//! Wrong key, not a strongroom file, unsupported, damaged, rolled back, in use and I/O are kept
+//! apart, because each asks for something else to be done.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
+use crate::wire::Malformed;
+
+/// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
+/// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
+/// from redb's; [`Damage::find_in`] digs it out, and [`Error::from`] does so by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A data page's ciphertext doesn't belong to its tag entry.
+    Page {
+        /// The page as redb numbers them.
+        page: PageNo,
+        /// Where its 4096 bytes lie in the file.
+        offset: FileOffset,
+    },
+    /// A page that an earlier recovery had to give up.
+    LostPage {
+        /// The page as redb numbers them.
+        page: PageNo,
+    },
+    /// A tag page is missing, edited, or not the one that the root record's digest names.
+    TagPage {
+        /// The group whose 126 pages it holds the tags of.
+        group: GroupNo,
+        /// Where the tag page lies in the file.
+        offset: FileOffset,
+    },
+    /// The file is shorter than the root record says.
+    Truncated {
+        /// Where bytes are missing.
+        offset: FileOffset,
+    },
+    /// Neither root record opens.
+    BothRoots,
+    /// Two root records claim one sync and differ, or an otherwise authentic root record makes no
+    /// sense.
+    Root {
+        /// Which copy.
+        copy: CopyId,
+        /// What about it.
+        why: &'static str,
+    },
+    /// The newest tag pages don't add up to the digest of the root record: an old page, group or
+    /// root record was put back, or one is gone.
+    Digest {
+        /// The sync that the newest root record names.
+        sync: SyncSeq,
+    },
+    /// The key hierarchy doesn't authenticate although the credential is right.
+    Header {
+        /// Which copy.
+        copy: CopyId,
+        /// What about it.
+        why: &'static str,
+    },
+    /// The header names a later change of keys than the root record knows of.
+    HeaderAhead {
+        /// The header's generation.
+        header: Generation,
+        /// The root record's.
+        root: Generation,
+    },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Page { page, offset } => write!(
+                f,
+                "{page} at {offset} was altered, replayed or lost: its bytes don't match its \
+                 authenticated tag"
+            ),
+            Self::LostPage { page } => {
+                write!(f, "{page} was lost in an earlier recovery; its content is gone")
+            }
+            Self::TagPage { group, offset } => write!(
+                f,
+                "the tag page of {group} at {offset} was altered, replayed or lost"
+            ),
+            Self::Truncated { offset } => {
+                write!(f, "the file ends before {offset}: it was truncated")
+            }
+            Self::BothRoots => f.write_str(
+                "neither root record opens: both were altered or overwritten; restore a backup",
+            ),
+            Self::Root { copy, why } => write!(f, "root record, {copy}: {why}"),
+            Self::Digest { sync } => write!(
+                f,
+                "the tag pages don't add up to the root record of {sync}: part of the file was \
+                 put back to an older state, altered or lost"
+            ),
+            Self::Header { copy, why } => write!(f, "header, {copy}: {why}"),
+            Self::HeaderAhead { header, root } => write!(
+                f,
+                "the header ({header}) is further ahead of the root record ({root}) than a crash \
+                 explains: header and body are from different times"
+            ),
+        }
+    }
+}
+
+impl StdError for Damage {}
+
+impl Damage {
+    /// The damage inside an error that redb handed through, if that is what it was.
+    #[must_use]
+    pub fn find_in(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+}
+
+impl From<Damage> for io::Error {
+    fn from(damage: Damage) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damage)
+    }
+}
+
+/// Why a call on an open store failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The medium reported an error.
+    Io(io::Error),
+    /// The bytes are not what was written.
+    Damage(Damage),
+    /// An earlier write or sync failed; what is durable is known again after a reopen.
+    Latched,
+    /// The data key reached its use limit: rotate it. Reading, closing and rotating still work.
+    KeyUsedUp,
+    /// A call that the format can't carry out.
+    Misuse(&'static str),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Damage(damage) => write!(f, "{damage}"),
+            Self::Latched => f.write_str(
+                "an earlier write or sync failed, so nothing more is written; close the database \
+                 and open it again, it comes back at its last durable commit",
+            ),
+            Self::KeyUsedUp => f.write_str(
+                "the data key has sealed as many pages as its policy allows; rotate it before \
+                 writing more",
+            ),
+            Self::Misuse(what) => f.write_str(what),
+        }
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Damage(damage) => Some(damage),
+            Self::Latched | Self::KeyUsedUp | Self::Misuse(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match Damage::find_in(&error) {
+            Some(damage) => Self::Damage(damage),
+            None => Self::Io(error),
+        }
+    }
+}
+
+impl From<Damage> for StoreError {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io(error) => error,
+            StoreError::Damage(damage) => damage.into(),
+            StoreError::Misuse(_) => Self::new(io::ErrorKind::InvalidInput, error),
+            StoreError::Latched | StoreError::KeyUsedUp => Self::other(error),
+        }
+    }
+}
+
+/// Why a database could not be created, opened or closed. The file is left as it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no file of this name. Opening never creates one.
+    NotFound(PathBuf),
+    /// The name is taken. Creating never replaces anything.
+    AlreadyExists(PathBuf),
+    /// The name is a directory's.
+    IsDirectory(PathBuf),
+    /// The file is on a read-only file system, or may not be written.
+    ReadOnly(PathBuf),
+    /// Another handle, here or in another process, has the database open.
+    AlreadyOpen,
+    /// The medium has no whole-storage lock.
+    CannotLock,
+    /// The file or medium is empty: neither a strongroom database nor anything else.
+    Empty,
+    /// The medium to create on already holds bytes.
+    NotEmpty,
+    /// A plain redb database, not encrypted.
+    PlainRedb,
+    /// Something else altogether.
+    NotStrongroom,
+    /// A format that this version doesn't know.
+    UnsupportedVersion {
+        /// The major version that the file states.
+        found: u16,
+    },
+    /// Features of the format that this version doesn't know.
+    UnsupportedFeatures {
+        /// The unknown bits.
+        bits: u64,
+    },
+    /// Creation of this file was cut off before it was finished; it holds no data.
+    CreationUnfinished,
+    /// Both header copies are unreadable: without a header no key opens anything.
+    HeaderLost,
+    /// No key slot of the file opens with this credential.
+    WrongKey,
+    /// An empty passphrase.
+    EmptyPassphrase,
+    /// A key file that is neither 32 bytes nor 64 hexadecimal digits.
+    KeyFileLength {
+        /// The bytes it has.
+        found: u64,
+    },
+    /// The file asks for more key-derivation work than the caller allows.
+    KdfTooExpensive {
+        /// Memory asked for, in KiB.
+        memory_kib: u32,
+        /// Passes asked for.
+        passes: u32,
+        /// Lanes asked for.
+        lanes: u32,
+    },
+    /// The KDF parameters for a new slot are below the floor.
+    KdfTooCheap,
+    /// The header is older than the root record knows it to be: an old header was put back.
+    RolledBack {
+        /// The generation found.
+        found: Generation,
+        /// The generation that the root record names.
+        expected: Generation,
+    },
+    /// A read-only open of a database that was not closed cleanly.
+    NeedsRecovery,
+    /// The repair callback stopped the repair.
+    RepairAborted,
+    /// The bytes are not what was written.
+    Damaged(Damage),
+    /// redb found the database logically damaged.
+    Corrupted(String),
+    /// A transaction is still alive.
+    TransactionInProgress,
+    /// The store failed.
+    Store(StoreError),
+    /// Input or output failed.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another error of redb.
+    Redb(Box<redb::Error>),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(path) => write!(
+                f,
+                "there is no file {}; `create` makes a new database, `open` never does",
+                path.display()
+            ),
+            Self::AlreadyExists(path) => write!(
+                f,
+                "{} exists; `create` never replaces a file: open it, or choose another name",
+                path.display()
+            ),
+            Self::IsDirectory(path) => {
+                write!(f, "{} is a directory; name a file in it", path.display())
+            }
+            Self::ReadOnly(path) => write!(
+                f,
+                "{} can't be written (read-only file system or permissions); open it read-only, \
+                 or make it writable",
+                path.display()
+            ),
+            Self::AlreadyOpen => f.write_str(
+                "the database is open elsewhere, in this process or another one; close it there \
+                 first",
+            ),
+            Self::CannotLock => f.write_str(
+                "the medium can't be locked, so a second open could destroy the database; use a \
+                 local file system, or `Builder::allow_unlocked` if you exclude second opens \
+                 yourself",
+            ),
+            Self::Empty => f.write_str(
+                "the file is empty, not a database; if nothing belongs there, delete it and \
+                 create the database",
+            ),
+            Self::NotEmpty => {
+                f.write_str("the medium already holds bytes; `create_on` wants an empty one")
+            }
+            Self::PlainRedb => f.write_str(
+                "this is a plain, unencrypted redb database; open it with redb and copy its \
+                 tables into a new strongroom database (a converter is planned)",
+            ),
+            Self::NotStrongroom => f.write_str("this is not a strongroom database"),
+            Self::UnsupportedVersion { found } => write!(
+                f,
+                "the file has format version {found}; this program knows version 1: use a newer \
+                 one"
+            ),
+            Self::UnsupportedFeatures { bits } => write!(
+                f,
+                "the file needs features this program doesn't have (bits {bits:#x}): use a newer \
+                 one"
+            ),
+            Self::CreationUnfinished => f.write_str(
+                "creation of this database was cut off before it was finished; it holds no data, \
+                 so delete the file and create it again",
+            ),
+            Self::HeaderLost => f.write_str(
+                "both copies of the header are unreadable, and with them every wrapped key; only \
+                 a backup helps (a file whose very creation was cut off looks like this too)",
+            ),
+            Self::WrongKey => f.write_str(
+                "no key slot opens with this credential: wrong key or passphrase, or the wrong \
+                 file; nothing was changed",
+            ),
+            Self::EmptyPassphrase => f.write_str("the passphrase is empty; choose one"),
+            Self::KeyFileLength { found } => write!(
+                f,
+                "a key file holds exactly 32 random bytes, or 64 hexadecimal digits; this one has \
+                 {found} bytes"
+            ),
+            Self::KdfTooExpensive { memory_kib, passes, lanes } => write!(
+                f,
+                "the file asks for Argon2id with {memory_kib} KiB, {passes} passes, {lanes} \
+                 lanes, above the limit; if you trust it, raise `Builder::kdf_limits`"
+            ),
+            Self::KdfTooCheap => f.write_str(
+                "Argon2id below 19 MiB and 2 passes is too cheap to guess; raise the parameters",
+            ),
+            Self::RolledBack { found, expected } => write!(
+                f,
+                "the header is of {found} but the database has seen {expected}: an older header \
+                 was put back; restore the newer one"
+            ),
+            Self::NeedsRecovery => f.write_str(
+                "the database was not closed cleanly and a read-only open changes nothing: open \
+                 it for writing once",
+            ),
+            Self::RepairAborted => f.write_str("the repair callback stopped the repair"),
+            Self::Damaged(damage) => write!(f, "the file is damaged: {damage}"),
+            Self::Corrupted(what) => write!(f, "redb found the database damaged: {what}"),
+            Self::TransactionInProgress => {
+                f.write_str("a transaction is still alive; finish it first")
+            }
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Io { doing, source } => write!(f, "{doing}: {source}"),
+            Self::Redb(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl StdError for OpenError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Damaged(damage) => Some(damage),
+            Self::Store(error) => Some(error),
+            Self::Io { source, .. } => Some(source),
+            Self::Redb(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl OpenError {
+    /// Wraps an I/O error with what was being done; damage inside it is named as such.
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match Damage::find_in(&source) {
+            Some(damage) => Self::Damaged(damage),
+            None => Self::Io { doing, source },
+        }
+    }
+
+    /// Of an authentic key hierarchy that doesn't decode.
+    pub(crate) fn malformed(copy: CopyId) -> impl FnOnce(Malformed) -> Self {
+        move |Malformed(why)| Self::Damaged(Damage::Header { copy, why })
+    }
+}
+
+impl From<Damage> for OpenError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damage(damage) => Self::Damaged(damage),
+            StoreError::Io(source) => Self::io("reading or writing the database")(source),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<redb::DatabaseError> for OpenError {
+    fn from(error: redb::DatabaseError) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::AlreadyOpen,
+            redb::DatabaseError::RepairAborted => Self::RepairAborted,
+            redb::DatabaseError::TransactionInProgress => Self::TransactionInProgress,
+            redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
+                Self::Corrupted(what)
+            }
+            redb::DatabaseError::Storage(redb::StorageError::Io(source)) => store_error(source),
+            other => Self::Redb(Box::new(other.into())),
+        }
+    }
+}
+
+// An error of ours that went through redb as an `io::Error`.
+fn store_error(source: io::Error) -> OpenError {
+    match source.downcast::<StoreError>() {
+        Ok(error) => OpenError::Store(error),
+        Err(source) => OpenError::io("reading or writing the database")(source),
+    }
+}
+
+/// Everything that can go wrong, for functions that use `?` on strongroom's and redb's calls.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Create, open or close failed.
+    Open(OpenError),
+    /// The bytes of the file are not what was written.
+    Damage(Damage),
+    /// The store failed.
+    Store(StoreError),
+    /// redb's own errors.
+    Redb(Box<redb::Error>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => write!(f, "{error}"),
+            Self::Damage(damage) => write!(f, "{damage}"),
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Redb(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Open(error) => error.source(),
+            Self::Damage(_) => None,
+            Self::Store(error) => error.source(),
+            Self::Redb(error) => error.source(),
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Damaged(damage) => Self::Damage(damage),
+            other => Self::Open(other),
+        }
+    }
+}
+
+impl From<redb::Error> for Error {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(source) => match Damage::find_in(&source) {
+                Some(damage) => Self::Damage(damage),
+                None => match source.downcast::<StoreError>() {
+                    Ok(error) => Self::Store(error),
+                    Err(source) => Self::Redb(Box::new(redb::Error::Io(source))),
+                },
+            },
+            other => Self::Redb(Box::new(other)),
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for Error {
+            fn from(error: redb::$error) -> Self {
+                redb::Error::from(error).into()
+            }
+        })*
+    };
+}
+
+from_redb!(
+    StorageError,
+    TableError,
+    TransactionError,
+    CommitError,
+    SavepointError,
+    CompactionError,
+    DatabaseError,
+    SetDurabilityError
+);

@@ -1,0 +1,159 @@
+//! Floor 1: where everything lies in the file (docs/format.md, "Map of the file"). The only place
+//! that multiplies by a page size. Pure arithmetic, saturating: an offset that would overflow lies
+//! beyond any file and a read there fails as one past the end.
+#![deny(clippy::arithmetic_side_effects)]
+
+use crate::units::{CopyId, FileOffset, GroupNo, PageNo};
+
+/// Bytes in a page.
+pub const PAGE_SIZE: usize = 4096;
+/// The same as a `u64`, for offsets.
+pub const PAGE_BYTES: u64 = 4096;
+/// Bytes in one header copy.
+pub const HEADER_COPY_SIZE: usize = 32 * 1024;
+/// Data pages that share one tag page.
+pub const DATA_PAGES_PER_GROUP: u64 = 126;
+/// The same, to size arrays.
+pub const ENTRIES_PER_TAG_PAGE: usize = 126;
+/// Pages of a group in the file: two tag pages and the data pages.
+pub const PAGES_PER_GROUP: u64 = 128;
+/// Rows of one page of the clean index.
+pub const ROWS_PER_INDEX_PAGE: usize = 127;
+/// Bytes of logical page 0 that the root record carries; the rest of page 0 reads as zeros.
+pub const PAGE_ZERO_SIZE: usize = 2048;
+
+const HEADER_PAGES: u64 = 8;
+const ROOT_A_PAGE: u64 = 16;
+const GROUPS_PAGE: u64 = 20;
+
+const _: () = assert!(HEADER_COPY_SIZE as u64 == HEADER_PAGES * PAGE_BYTES);
+const _: () = assert!(2 * HEADER_PAGES == ROOT_A_PAGE);
+const _: () = assert!(DATA_PAGES_PER_GROUP + 2 == PAGES_PER_GROUP);
+const _: () = assert!(ENTRIES_PER_TAG_PAGE as u64 == DATA_PAGES_PER_GROUP);
+const _: () = assert!(64 + 32 * ENTRIES_PER_TAG_PAGE == PAGE_SIZE);
+const _: () = assert!(32 + 32 * ROWS_PER_INDEX_PAGE == PAGE_SIZE);
+
+/// Bytes before the first group: both header copies, both root records, two reserved pages.
+pub const PREAMBLE_BYTES: u64 = GROUPS_PAGE * PAGE_BYTES;
+
+fn page_start(file_page: u64) -> FileOffset {
+    FileOffset(file_page.saturating_mul(PAGE_BYTES))
+}
+
+/// Where a header copy starts.
+#[must_use]
+pub fn header_start(copy: CopyId) -> FileOffset {
+    page_start(match copy {
+        CopyId::A => 0,
+        CopyId::B => HEADER_PAGES,
+    })
+}
+
+/// Where a root record starts.
+#[must_use]
+pub fn root_start(copy: CopyId) -> FileOffset {
+    page_start(ROOT_A_PAGE.saturating_add(u64::from(copy.index())))
+}
+
+fn group_first_page(group: GroupNo) -> u64 {
+    group.0.saturating_mul(PAGES_PER_GROUP).saturating_add(GROUPS_PAGE)
+}
+
+/// Where a copy of a group's tag page starts; copy B follows copy A.
+#[must_use]
+pub fn tag_page_start(group: GroupNo, copy: CopyId) -> FileOffset {
+    page_start(group_first_page(group).saturating_add(u64::from(copy.index())))
+}
+
+/// Where a data page's ciphertext starts.
+#[must_use]
+pub fn data_page_start(page: PageNo) -> FileOffset {
+    let (group, place) = place_of(page);
+    page_start(group_first_page(group).saturating_add(2).saturating_add(place as u64))
+}
+
+/// The group that holds a page, and its place there: `p / 126`, `p % 126`.
+#[must_use]
+pub fn place_of(page: PageNo) -> (GroupNo, usize) {
+    let place = page.0 % DATA_PAGES_PER_GROUP;
+    (GroupNo(page.0 / DATA_PAGES_PER_GROUP), usize::try_from(place).unwrap_or(0))
+}
+
+/// The page at a place of a group.
+#[must_use]
+pub fn page_at(group: GroupNo, place: usize) -> PageNo {
+    PageNo(group.0.saturating_mul(DATA_PAGES_PER_GROUP).saturating_add(place as u64))
+}
+
+/// Pages in a logical length of whole pages.
+#[must_use]
+pub fn pages_in(logical_bytes: u64) -> u64 {
+    logical_bytes / PAGE_BYTES
+}
+
+/// Groups that a number of pages touches.
+#[must_use]
+pub fn groups_for(pages: u64) -> u64 {
+    pages.div_ceil(DATA_PAGES_PER_GROUP)
+}
+
+/// The end of the last page that a logical length uses: nothing behind it belongs to the database
+/// but the clean index.
+#[must_use]
+pub fn data_end(logical_bytes: u64) -> FileOffset {
+    match pages_in(logical_bytes).checked_sub(1) {
+        None => FileOffset(PREAMBLE_BYTES),
+        Some(last) => {
+            FileOffset(data_page_start(PageNo(last)).0.saturating_add(PAGE_BYTES))
+        }
+    }
+}
+
+/// Where the clean index starts: right behind the last page in use.
+#[must_use]
+pub fn clean_index_start(logical_bytes: u64) -> FileOffset {
+    data_end(logical_bytes)
+}
+
+/// Pages that the clean index of this many groups takes.
+#[must_use]
+pub fn clean_index_pages(groups: u64) -> u64 {
+    groups.div_ceil(ROWS_PER_INDEX_PAGE as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_the_file_is_as_documented() {
+        assert_eq!(header_start(CopyId::A), FileOffset(0));
+        assert_eq!(header_start(CopyId::B), FileOffset(32 * 1024));
+        assert_eq!(root_start(CopyId::A), FileOffset(16 * 4096));
+        assert_eq!(root_start(CopyId::B), FileOffset(17 * 4096));
+        assert_eq!(tag_page_start(GroupNo(0), CopyId::A), FileOffset(20 * 4096));
+        assert_eq!(tag_page_start(GroupNo(1), CopyId::B), FileOffset((20 + 128 + 1) * 4096));
+        assert_eq!(data_page_start(PageNo(0)), FileOffset(22 * 4096));
+        assert_eq!(data_page_start(PageNo(125)), FileOffset((22 + 125) * 4096));
+        assert_eq!(data_page_start(PageNo(126)), FileOffset((20 + 128 + 2) * 4096));
+        assert_eq!(page_at(GroupNo(1), 3), PageNo(129));
+        assert_eq!(place_of(PageNo(129)), (GroupNo(1), 3));
+    }
+
+    #[test]
+    fn ends_and_counts() {
+        assert_eq!(data_end(0), FileOffset(20 * 4096));
+        assert_eq!(data_end(18 * 4096), FileOffset(40 * 4096));
+        assert_eq!(groups_for(0), 0);
+        assert_eq!(groups_for(126), 1);
+        assert_eq!(groups_for(127), 2);
+        assert_eq!(clean_index_pages(127), 1);
+        assert_eq!(clean_index_pages(128), 2);
+    }
+
+    #[test]
+    fn huge_numbers_saturate_instead_of_wrapping() {
+        assert_eq!(data_page_start(PageNo(u64::MAX)), FileOffset(u64::MAX));
+        assert_eq!(tag_page_start(GroupNo(u64::MAX), CopyId::A), FileOffset(u64::MAX));
+    }
+}

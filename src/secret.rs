@@ -1,0 +1,225 @@
+//! Floor 2: memory for keys. One locked mapping an owner: `mlock`ed where the limit allows, left
+//! out of core dumps, not inherited by a fork, wiped when dropped. Every key is one slot of an
+//! [`Arena`]; the only way to its bytes is [`SecretKey::expose`], which copies them to the stack
+//! and wipes the copy.
+//!
+//! After a fork the child has no mapping: touching it there would fault. So whoever owns one asks
+//! [`is_forked_child`] before a slow operation, and dropping one in a child forgets it.
+
+use std::fmt;
+use std::io;
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use memmap2::MmapMut;
+use zeroize::{Zeroize, Zeroizing};
+
+const KEY_SIZE: usize = 32;
+/// 32-byte keys per arena: one page of locked memory.
+const KEYS_PER_ARENA: usize = 128;
+
+/// A private, anonymous mapping for secrets.
+struct LockedMemory {
+    bytes: Option<MmapMut>,
+    owner: u32,
+    locked: bool,
+}
+
+impl LockedMemory {
+    fn map(len: usize) -> io::Result<Self> {
+        let bytes = MmapMut::map_anon(len.max(1))?;
+        // Locking is best effort here: RLIMIT_MEMLOCK may be small, and a store that can't be
+        // opened protects nothing.
+        let locked = bytes.lock().is_ok();
+        #[cfg(target_os = "linux")]
+        {
+            bytes.advise(memmap2::Advice::DontDump)?;
+            bytes.advise(memmap2::Advice::DontFork)?;
+        }
+        Ok(Self { bytes: Some(bytes), owner: process::id(), locked })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or(&[])
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.as_deref_mut().unwrap_or(&mut [])
+    }
+
+    fn is_forked_child(&self) -> bool {
+        self.owner != process::id()
+    }
+}
+
+impl Drop for LockedMemory {
+    fn drop(&mut self) {
+        if self.is_forked_child() {
+            // Not mapped in this process: a wipe would fault, and there is nothing to wipe.
+            std::mem::forget(self.bytes.take());
+        } else {
+            self.bytes_mut().zeroize();
+        }
+    }
+}
+
+struct Slots {
+    memory: LockedMemory,
+    free: Vec<usize>,
+}
+
+/// A page of locked memory that holds up to 128 keys.
+#[derive(Clone)]
+pub(crate) struct Arena {
+    slots: Arc<Mutex<Slots>>,
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Arena")
+    }
+}
+
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Arena {
+    /// Maps and locks the memory.
+    ///
+    /// # Errors
+    /// The system gave no memory.
+    pub(crate) fn new() -> io::Result<Self> {
+        let memory = LockedMemory::map(KEY_SIZE * KEYS_PER_ARENA)?;
+        let free = (0..KEYS_PER_ARENA).rev().collect();
+        Ok(Self { slots: Arc::new(Mutex::new(Slots { memory, free })) })
+    }
+
+    /// Keeps a key; the caller's copy is wiped by its own type.
+    ///
+    /// # Errors
+    /// All slots are taken.
+    pub(crate) fn keep(&self, key: &Zeroizing<[u8; KEY_SIZE]>) -> io::Result<SecretKey> {
+        let mut slots = lock(&self.slots);
+        let slot = slots
+            .free
+            .pop()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::OutOfMemory, "key memory is full"))?;
+        if let Some(place) = slots.memory.bytes_mut().as_chunks_mut::<KEY_SIZE>().0.get_mut(slot) {
+            *place = **key;
+        }
+        Ok(SecretKey { arena: self.clone(), slot })
+    }
+
+    /// Whether the memory can't be swapped out.
+    pub(crate) fn is_locked(&self) -> bool {
+        lock(&self.slots).memory.locked
+    }
+
+    /// Whether this process is a fork of the one that made the arena, and so has no keys.
+    pub(crate) fn is_forked_child(&self) -> bool {
+        lock(&self.slots).memory.is_forked_child()
+    }
+}
+
+/// A 32-byte key in locked memory. Not `Clone`; shows no byte in `Debug`; wiped when dropped.
+pub(crate) struct SecretKey {
+    arena: Arena,
+    slot: usize,
+}
+
+impl SecretKey {
+    /// The key's bytes, copied to the stack for as long as the caller holds them.
+    pub(crate) fn expose(&self) -> Zeroizing<[u8; KEY_SIZE]> {
+        let slots = lock(&self.arena.slots);
+        let chunks = slots.memory.bytes().as_chunks::<KEY_SIZE>().0;
+        Zeroizing::new(chunks.get(self.slot).copied().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey")
+    }
+}
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        let mut slots = lock(&self.arena.slots);
+        if slots.memory.is_forked_child() {
+            return;
+        }
+        let chunks = slots.memory.bytes_mut().as_chunks_mut::<KEY_SIZE>().0;
+        if let Some(place) = chunks.get_mut(self.slot) {
+            place.zeroize();
+        }
+        let slot = self.slot;
+        slots.free.push(slot);
+    }
+}
+
+/// Secret bytes of any length, such as a passphrase, in locked memory of their own.
+pub(crate) struct SecretBytes {
+    memory: LockedMemory,
+    len: usize,
+}
+
+impl SecretBytes {
+    /// Copies the bytes; the caller wipes its own copy.
+    ///
+    /// # Errors
+    /// The system gave no memory.
+    pub(crate) fn copy_of(bytes: &[u8]) -> io::Result<Self> {
+        let mut memory = LockedMemory::map(bytes.len())?;
+        if let Some(place) = memory.bytes_mut().get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        Ok(Self { memory, len: bytes.len() })
+    }
+
+    /// The bytes.
+    pub(crate) fn expose(&self) -> &[u8] {
+        self.memory.bytes().get(..self.len).unwrap_or(&[])
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_back_and_its_slot_is_wiped_and_used_again() {
+        let arena = Arena::new().unwrap();
+        let key = arena.keep(&Zeroizing::new([0xA5; 32])).unwrap();
+        assert_eq!(*key.expose(), [0xA5; 32]);
+        let slot = key.slot;
+        drop(key);
+        let wiped = lock(&arena.slots).memory.bytes()[slot * 32..][..32].to_vec();
+        assert_eq!(wiped, [0; 32]);
+        assert_eq!(arena.keep(&Zeroizing::new([1; 32])).unwrap().slot, slot);
+    }
+
+    #[test]
+    fn a_full_arena_is_an_error() {
+        let arena = Arena::new().unwrap();
+        let key = Zeroizing::new([7; 32]);
+        let keys: Vec<_> = (0..KEYS_PER_ARENA).map(|_| arena.keep(&key).unwrap()).collect();
+        assert!(arena.keep(&key).is_err());
+        drop(keys);
+        assert!(arena.keep(&key).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_byte() {
+        let arena = Arena::new().unwrap();
+        let key = arena.keep(&Zeroizing::new([0xA5; 32])).unwrap();
+        assert_eq!(format!("{key:?} {arena:?}"), "SecretKey Arena");
+        assert_eq!(format!("{:?}", SecretBytes::copy_of(b"hunter2").unwrap()), "SecretBytes");
+    }
+}

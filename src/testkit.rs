@@ -1,0 +1,1 @@
+//! Instruments that crash, fault and attack a store (feature `testkit`).
