@@ -11,7 +11,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
-use crate::wire::Malformed;
 
 /// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
 /// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
@@ -86,10 +85,9 @@ impl fmt::Display for Damage {
             Self::LostPage { page } => {
                 write!(f, "{page} was lost in an earlier recovery; its content is gone")
             }
-            Self::TagPage { group, offset } => write!(
-                f,
-                "the tag page of {group} at {offset} was altered, replayed or lost"
-            ),
+            Self::TagPage { group, offset } => {
+                write!(f, "the tag page of {group} at {offset} was altered, replayed or lost")
+            }
             Self::Truncated { offset } => {
                 write!(f, "the file ends before {offset}: it was truncated")
             }
@@ -406,11 +404,6 @@ impl OpenError {
             Some(damage) => Self::Damaged(damage),
             None => Self::Io { doing, source },
         }
-    }
-
-    /// Of an authentic key hierarchy that doesn't decode.
-    pub(crate) fn malformed(copy: CopyId) -> impl FnOnce(Malformed) -> Self {
-        move |Malformed(why)| Self::Damaged(Damage::Header { copy, why })
     }
 }
 

@@ -6,21 +6,21 @@
 use crate::units::{CopyId, FileOffset, GroupNo, PageNo};
 
 /// Bytes in a page.
-pub const PAGE_SIZE: usize = 4096;
+pub(crate) const PAGE_SIZE: usize = 4096;
 /// The same as a `u64`, for offsets.
-pub const PAGE_BYTES: u64 = 4096;
+pub(crate) const PAGE_BYTES: u64 = 4096;
 /// Bytes in one header copy.
-pub const HEADER_COPY_SIZE: usize = 32 * 1024;
+pub(crate) const HEADER_COPY_SIZE: usize = 32 * 1024;
 /// Data pages that share one tag page.
-pub const DATA_PAGES_PER_GROUP: u64 = 126;
+pub(crate) const DATA_PAGES_PER_GROUP: u64 = 126;
 /// The same, to size arrays.
-pub const ENTRIES_PER_TAG_PAGE: usize = 126;
+pub(crate) const ENTRIES_PER_TAG_PAGE: usize = 126;
 /// Pages of a group in the file: two tag pages and the data pages.
-pub const PAGES_PER_GROUP: u64 = 128;
+pub(crate) const PAGES_PER_GROUP: u64 = 128;
 /// Rows of one page of the clean index.
-pub const ROWS_PER_INDEX_PAGE: usize = 127;
+pub(crate) const ROWS_PER_INDEX_PAGE: usize = 127;
 /// Bytes of logical page 0 that the root record carries; the rest of page 0 reads as zeros.
-pub const PAGE_ZERO_SIZE: usize = 2048;
+pub(crate) const PAGE_ZERO_SIZE: usize = 2048;
 
 const HEADER_PAGES: u64 = 8;
 const ROOT_A_PAGE: u64 = 16;
@@ -34,15 +34,14 @@ const _: () = assert!(64 + 32 * ENTRIES_PER_TAG_PAGE == PAGE_SIZE);
 const _: () = assert!(32 + 32 * ROWS_PER_INDEX_PAGE == PAGE_SIZE);
 
 /// Bytes before the first group: both header copies, both root records, two reserved pages.
-pub const PREAMBLE_BYTES: u64 = GROUPS_PAGE * PAGE_BYTES;
+pub(crate) const PREAMBLE_BYTES: u64 = GROUPS_PAGE * PAGE_BYTES;
 
 fn page_start(file_page: u64) -> FileOffset {
     FileOffset(file_page.saturating_mul(PAGE_BYTES))
 }
 
 /// Where a header copy starts.
-#[must_use]
-pub fn header_start(copy: CopyId) -> FileOffset {
+pub(crate) fn header_start(copy: CopyId) -> FileOffset {
     page_start(match copy {
         CopyId::A => 0,
         CopyId::B => HEADER_PAGES,
@@ -50,8 +49,7 @@ pub fn header_start(copy: CopyId) -> FileOffset {
 }
 
 /// Where a root record starts.
-#[must_use]
-pub fn root_start(copy: CopyId) -> FileOffset {
+pub(crate) fn root_start(copy: CopyId) -> FileOffset {
     page_start(ROOT_A_PAGE.saturating_add(u64::from(copy.index())))
 }
 
@@ -60,64 +58,53 @@ fn group_first_page(group: GroupNo) -> u64 {
 }
 
 /// Where a copy of a group's tag page starts; copy B follows copy A.
-#[must_use]
-pub fn tag_page_start(group: GroupNo, copy: CopyId) -> FileOffset {
+pub(crate) fn tag_page_start(group: GroupNo, copy: CopyId) -> FileOffset {
     page_start(group_first_page(group).saturating_add(u64::from(copy.index())))
 }
 
 /// Where a data page's ciphertext starts.
-#[must_use]
-pub fn data_page_start(page: PageNo) -> FileOffset {
+pub(crate) fn data_page_start(page: PageNo) -> FileOffset {
     let (group, place) = place_of(page);
     page_start(group_first_page(group).saturating_add(2).saturating_add(place as u64))
 }
 
 /// The group that holds a page, and its place there: `p / 126`, `p % 126`.
-#[must_use]
-pub fn place_of(page: PageNo) -> (GroupNo, usize) {
+pub(crate) fn place_of(page: PageNo) -> (GroupNo, usize) {
     let place = page.0 % DATA_PAGES_PER_GROUP;
     (GroupNo(page.0 / DATA_PAGES_PER_GROUP), usize::try_from(place).unwrap_or(0))
 }
 
 /// The page at a place of a group.
-#[must_use]
-pub fn page_at(group: GroupNo, place: usize) -> PageNo {
+pub(crate) fn page_at(group: GroupNo, place: usize) -> PageNo {
     PageNo(group.0.saturating_mul(DATA_PAGES_PER_GROUP).saturating_add(place as u64))
 }
 
 /// Pages in a logical length of whole pages.
-#[must_use]
-pub fn pages_in(logical_bytes: u64) -> u64 {
+pub(crate) fn pages_in(logical_bytes: u64) -> u64 {
     logical_bytes / PAGE_BYTES
 }
 
 /// Groups that a number of pages touches.
-#[must_use]
-pub fn groups_for(pages: u64) -> u64 {
+pub(crate) fn groups_for(pages: u64) -> u64 {
     pages.div_ceil(DATA_PAGES_PER_GROUP)
 }
 
 /// The end of the last page that a logical length uses: nothing behind it belongs to the database
 /// but the clean index.
-#[must_use]
-pub fn data_end(logical_bytes: u64) -> FileOffset {
+pub(crate) fn data_end(logical_bytes: u64) -> FileOffset {
     match pages_in(logical_bytes).checked_sub(1) {
         None => FileOffset(PREAMBLE_BYTES),
-        Some(last) => {
-            FileOffset(data_page_start(PageNo(last)).0.saturating_add(PAGE_BYTES))
-        }
+        Some(last) => FileOffset(data_page_start(PageNo(last)).0.saturating_add(PAGE_BYTES)),
     }
 }
 
 /// Where the clean index starts: right behind the last page in use.
-#[must_use]
-pub fn clean_index_start(logical_bytes: u64) -> FileOffset {
+pub(crate) fn clean_index_start(logical_bytes: u64) -> FileOffset {
     data_end(logical_bytes)
 }
 
 /// Pages that the clean index of this many groups takes.
-#[must_use]
-pub fn clean_index_pages(groups: u64) -> u64 {
+pub(crate) fn clean_index_pages(groups: u64) -> u64 {
     groups.div_ceil(ROWS_PER_INDEX_PAGE as u64)
 }
 

@@ -1,15 +1,50 @@
 //! An embedded, encrypted key-value store: [redb](https://docs.rs/redb) on a storage backend that
-//! seals every page with AES-256-GCM-SIV and survives power loss.
+//! seals every page with AES-256-GCM-SIV, notices every page that was altered or put back, and
+//! survives power loss at any point.
+//!
+//! ```
+//! use strongroom::{Database, RawKey, redb::{ReadableDatabase, TableDefinition}};
+//! const NOTES: TableDefinition<&str, &str> = TableDefinition::new("notes");
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("notes.room");
+//! # let secret = [7; 32];
+//! let db = Database::create(&path, RawKey::new(secret))?;
+//! let write = db.begin_write()?;
+//! write.open_table(NOTES)?.insert("a", "b")?;
+//! write.commit()?;
+//! assert_eq!(db.begin_read()?.open_table(NOTES)?.get("a")?.unwrap().value(), "b");
+//! db.close()?;
+//! # Ok::<(), strongroom::Error>(())
+//! ```
+//!
+//! The map of the house is in docs/design.md, the bytes are in docs/format.md, what is protected
+//! against whom is in docs/threat-model.md. Not audited.
 
-pub mod error;
+mod backend;
+mod builder;
 mod crypto;
+mod database;
+mod error;
+mod format;
+mod holes;
+mod keys;
 mod layout;
 pub mod medium;
 mod random;
 mod secret;
+mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod units;
 mod wire;
 
+pub use backend::EncryptedBackend;
+pub use builder::Builder;
+pub use database::{Database, ReadOnlyDatabase};
+pub use error::{Damage, Error, OpenError, StoreError};
+pub use format::key_slot::{KdfCost, SlotKind};
+pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
 pub use redb;
+pub use store::Recovery;
+pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};

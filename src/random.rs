@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn nonces_differ_over_many_batches() {
         let source = NonceSource::default();
-        let nonces: HashSet<_> = (0..10 * NONCES_PER_BATCH).map(|_| source.next().unwrap()).collect();
+        let nonces: HashSet<_> =
+            (0..10 * NONCES_PER_BATCH).map(|_| source.next().unwrap()).collect();
         assert_eq!(nonces.len(), 10 * NONCES_PER_BATCH);
     }
 }

@@ -6,7 +6,7 @@ use std::mem;
 
 /// What is wrong with bytes that don't decode: plain words for an error message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// Takes fields from the front of a byte slice.
 #[derive(Debug)]

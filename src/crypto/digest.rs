@@ -26,7 +26,13 @@ impl<'a> DigestKey<'a> {
     }
 
     /// Adds a group's tag page to the digest or, since XOR is its own inverse, takes it out.
-    pub(crate) fn toggle(&self, digest: &mut Digest, group: GroupNo, sync: SyncSeq, tag: &[u8; 16]) {
+    pub(crate) fn toggle(
+        &self,
+        digest: &mut Digest,
+        group: GroupNo,
+        sync: SyncSeq,
+        tag: &[u8; 16],
+    ) {
         let mut hasher = Hasher::new_keyed(&self.key.expose());
         hasher.update(&self.file_id.0);
         hasher.update(&group.0.to_le_bytes());

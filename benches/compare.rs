@@ -1,0 +1,2 @@
+//! Plain redb beside strongroom, in one run (docs/performance.md).
+fn main() {}

@@ -1,0 +1,284 @@
+//! Floor 8: how a database is created and opened: the credential, redb's knobs, ours, and the
+//! guard around redb's own recovery. Nothing of the format is decided here.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use redb::RepairSession;
+
+use crate::backend::EncryptedBackend;
+use crate::database::{Database, ReadOnlyDatabase};
+use crate::error::OpenError;
+use crate::keys::{KdfLimits, KeyProvider};
+use crate::medium::{FileMedium, Medium};
+use crate::random;
+use crate::store::{self, Options};
+
+type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
+
+/// Configures and opens a [`Database`]: redb's knobs beside strongroom's.
+///
+/// ```
+/// use strongroom::{Builder, RawKey, medium::MemoryMedium};
+/// let key = RawKey::new([7; 32]);
+/// let db = Builder::new().cache_size(16 << 20).create_on(MemoryMedium::new(), &key)?;
+/// # Ok::<(), strongroom::OpenError>(())
+/// ```
+#[derive(Clone)]
+pub struct Builder {
+    options: Options,
+    cache_size: Option<usize>,
+    check_integrity_on_open: bool,
+    repair_callback: Option<RepairCallback>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .field("cache_size", &self.cache_size)
+            .field("check_integrity_on_open", &self.check_integrity_on_open)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// The defaults: redb's (1 GiB of page cache) and 64 MiB of tag-page cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            options: Options::default(),
+            cache_size: None,
+            check_integrity_on_open: false,
+            repair_callback: None,
+        }
+    }
+
+    /// redb's page cache in bytes, plaintext pages; see [`redb::Builder::set_cache_size`].
+    pub fn cache_size(&mut self, bytes: usize) -> &mut Self {
+        self.cache_size = Some(bytes);
+        self
+    }
+
+    /// Memory for clean tag pages in bytes, 64 MiB unless set: enough for 8 GiB of data. Tag pages
+    /// that a transaction changed are kept on top of it until the next sync. Besides, 32 bytes are
+    /// kept for each 504 KiB of data.
+    pub fn tag_cache_size(&mut self, bytes: usize) -> &mut Self {
+        self.options.tag_cache_bytes = bytes;
+        self
+    }
+
+    /// Lets redb check every page of its trees whenever the database is opened for writing; see
+    /// [`redb::Builder::set_check_integrity_on_open`].
+    pub fn check_integrity_on_open(&mut self, enabled: bool) -> &mut Self {
+        self.check_integrity_on_open = enabled;
+        self
+    }
+
+    /// Called while redb repairs a database that was not closed cleanly, with its progress; may
+    /// abort. See [`redb::Builder::set_repair_callback`].
+    pub fn repair_callback(
+        &mut self,
+        callback: impl Fn(&mut RepairSession) + 'static,
+    ) -> &mut Self {
+        self.repair_callback = Some(Rc::new(callback));
+        self
+    }
+
+    /// The most key-derivation work that a file may ask for before it is opened.
+    pub fn kdf_limits(&mut self, limits: KdfLimits) -> &mut Self {
+        self.options.kdf_limits = limits;
+        self
+    }
+
+    /// Accepts a medium that can't be locked. Two opens at once then destroy the database: the
+    /// caller must exclude them.
+    pub fn allow_unlocked(&mut self, allow: bool) -> &mut Self {
+        self.options.allow_unlocked = allow;
+        self
+    }
+
+    /// Puts back a hole of an earlier design, for the crash harness to find.
+    #[cfg(feature = "testkit")]
+    pub fn plant(&mut self, hole: crate::holes::Hole) -> &mut Self {
+        self.options.holes = crate::holes::Holes::plant(hole);
+        self
+    }
+
+    fn redb(&self) -> redb::Builder {
+        let mut builder = redb::Builder::new();
+        if let Some(bytes) = self.cache_size {
+            builder.set_cache_size(bytes);
+        }
+        builder.set_check_integrity_on_open(self.check_integrity_on_open);
+        if let Some(callback) = self.repair_callback.clone() {
+            builder.set_repair_callback(move |session| callback(session));
+        }
+        builder
+    }
+
+    /// Creates a database in a new file, readable and writable by its owner only. The file appears
+    /// under its name once it is complete and durable.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
+    pub fn create(
+        &self,
+        path: impl AsRef<Path>,
+        key: &dyn KeyProvider,
+    ) -> Result<Database, OpenError> {
+        let path = path.as_ref();
+        if path.symlink_metadata().is_ok() {
+            return Err(taken(path));
+        }
+        let temporary = temporary_beside(path)?;
+        let medium = FileMedium::create_new(&temporary).map_err(|error| file_error(path, error))?;
+        let created = self.create_on(medium, key).and_then(|db| {
+            publish(&temporary, path)?;
+            Ok(db)
+        });
+        // Whatever happened, the temporary name goes; the database has its own by now, or failed.
+        let removed = fs::remove_file(&temporary);
+        let db = created?;
+        removed
+            .and_then(|()| sync_directory_of(path))
+            .map_err(OpenError::io("making the new file's name durable"))?;
+        Ok(db)
+    }
+
+    /// Opens an existing database for reading and writing, after a crash as well.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
+    pub fn open(
+        &self,
+        path: impl AsRef<Path>,
+        key: &dyn KeyProvider,
+    ) -> Result<Database, OpenError> {
+        let path = path.as_ref();
+        refuse_directory(path)?;
+        let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
+        self.open_on(medium, key)
+    }
+
+    /// Opens an existing, cleanly closed database for reading only; changes nothing, and shares
+    /// the file with other readers.
+    ///
+    /// # Errors
+    /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
+    pub fn open_read_only(
+        &self,
+        path: impl AsRef<Path>,
+        key: &dyn KeyProvider,
+    ) -> Result<ReadOnlyDatabase, OpenError> {
+        let path = path.as_ref();
+        refuse_directory(path)?;
+        let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
+        self.open_read_only_on(medium, key)
+    }
+
+    /// Creates a database on an empty medium.
+    ///
+    /// # Errors
+    /// [`OpenError::NotEmpty`] where it holds bytes.
+    pub fn create_on(
+        &self,
+        medium: impl Medium,
+        key: &dyn KeyProvider,
+    ) -> Result<Database, OpenError> {
+        let store = Arc::new(store::create(Arc::new(medium), key, &self.options)?);
+        let backend = EncryptedBackend::over(Arc::clone(&store));
+        let db = self.redb().create_with_backend(backend)?;
+        store.finish_creation()?;
+        Ok(Database::new(db, store, 0))
+    }
+
+    /// Opens an existing database on a medium.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open_on(
+        &self,
+        medium: impl Medium,
+        key: &dyn KeyProvider,
+    ) -> Result<Database, OpenError> {
+        let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
+        let backend = EncryptedBackend::over(Arc::clone(&store));
+        let db = self.redb().create_with_backend(backend)?;
+        let torn_pages = store.end_recovery()?;
+        Ok(Database::new(db, store, torn_pages))
+    }
+
+    /// Opens an existing, cleanly closed database on a medium for reading only.
+    ///
+    /// # Errors
+    /// As [`Builder::open_read_only`].
+    pub fn open_read_only_on(
+        &self,
+        medium: impl Medium,
+        key: &dyn KeyProvider,
+    ) -> Result<ReadOnlyDatabase, OpenError> {
+        let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
+        let backend = EncryptedBackend::over(store);
+        let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
+            // redb's word for "the last writer did not finish": nothing was aborted here.
+            redb::DatabaseError::RepairAborted => OpenError::NeedsRecovery,
+            other => other.into(),
+        })?;
+        Ok(ReadOnlyDatabase::new(db))
+    }
+}
+
+fn refuse_directory(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() { Err(OpenError::IsDirectory(path.to_owned())) } else { Ok(()) }
+}
+
+fn taken(path: &Path) -> OpenError {
+    if path.is_dir() {
+        OpenError::IsDirectory(path.to_owned())
+    } else {
+        OpenError::AlreadyExists(path.to_owned())
+    }
+}
+
+fn file_error(path: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::NotFound => OpenError::NotFound(path.to_owned()),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            OpenError::ReadOnly(path.to_owned())
+        }
+        io::ErrorKind::IsADirectory => OpenError::IsDirectory(path.to_owned()),
+        _ => OpenError::io("opening the file")(error),
+    }
+}
+
+// Beside the file, so that both names are of one file system, and of a name nobody else has.
+fn temporary_beside(path: &Path) -> Result<PathBuf, OpenError> {
+    let random: [u8; 8] = random::array().map_err(OpenError::io("choosing a temporary name"))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}.creating", u64::from_le_bytes(random)));
+    Ok(path.with_file_name(name))
+}
+
+// A second name for the finished file; unlike a rename, it fails where the name is taken.
+fn publish(temporary: &Path, path: &Path) -> Result<(), OpenError> {
+    fs::hard_link(temporary, path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(path),
+        _ => OpenError::io("giving the new file its name")(error),
+    })
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,169 @@
+//! Floor 9: the handle. Thin: redb's own handle, kept so that nobody can swap a plain database in,
+//! and the few calls that redb wants by value or by unique reference.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::builder::Builder;
+use crate::error::{Error, OpenError};
+use crate::keys::KeyProvider;
+use crate::store::{Recovery, Store};
+
+/// An open, encrypted database. Dereferences to [`redb::Database`]: transactions, tables and
+/// errors are redb's own.
+///
+/// Dropping it closes it, as redb's does, and ignores errors; [`Database::close`] returns them.
+///
+/// ```
+/// use strongroom::{Database, Passphrase, redb::{ReadableDatabase, TableDefinition}};
+/// const NOTES: TableDefinition<&str, &str> = TableDefinition::new("notes");
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("notes.room");
+/// # let cost = strongroom::KdfCost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
+/// # let passphrase = Passphrase::new("correct horse").cost(cost);
+/// # #[cfg(any())]
+/// let passphrase = Passphrase::new("correct horse");
+///
+/// let db = Database::create(&path, passphrase)?;
+/// let write = db.begin_write()?;
+/// write.open_table(NOTES)?.insert("a", "b")?;
+/// write.commit()?;
+/// db.close()?;
+///
+/// let db = Database::open(&path, Passphrase::new("correct horse"))?;
+/// let read = db.begin_read()?;
+/// assert_eq!(read.open_table(NOTES)?.get("a")?.unwrap().value(), "b");
+/// # Ok::<(), strongroom::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Database {
+    db: redb::Database,
+    store: Arc<Store>,
+    torn_pages: u64,
+}
+
+impl Deref for Database {
+    type Target = redb::Database;
+
+    fn deref(&self) -> &redb::Database {
+        &self.db
+    }
+}
+
+impl Database {
+    pub(crate) fn new(db: redb::Database, store: Arc<Store>, torn_pages: u64) -> Self {
+        Self { db, store, torn_pages }
+    }
+
+    /// Creates a database in a new file; [`Builder::create`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
+    pub fn create(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+        Builder::new().create(path, &key)
+    }
+
+    /// Opens an existing database; [`Builder::open`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
+    pub fn open(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+        Builder::new().open(path, &key)
+    }
+
+    /// Opens an existing database for reading only; [`Builder::open_read_only`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
+    pub fn open_read_only(
+        path: impl AsRef<Path>,
+        key: impl KeyProvider,
+    ) -> Result<ReadOnlyDatabase, OpenError> {
+        Builder::new().open_read_only(path, &key)
+    }
+
+    /// [`Builder::new`].
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Moves pages to the front of the file and cuts it; `true` if that made it smaller. See
+    /// [`redb::Database::compact`].
+    ///
+    /// # Errors
+    /// A transaction or savepoint is alive, or the store failed.
+    pub fn compact(&mut self) -> Result<bool, Error> {
+        Ok(self.db.compact()?)
+    }
+
+    /// Lets redb check every page of its trees, each of which must authenticate to be read; `true`
+    /// if all is well, `false` if redb repaired something. See
+    /// [`redb::Database::check_integrity`].
+    ///
+    /// # Errors
+    /// A transaction is alive, or the database is damaged.
+    pub fn check_integrity(&mut self) -> Result<bool, Error> {
+        Ok(self.db.check_integrity().map_err(OpenError::from)?)
+    }
+
+    /// Closes the database: everything durable, the file cut to size and marked as cleanly closed.
+    ///
+    /// # Errors
+    /// [`OpenError::TransactionInProgress`] while a write transaction is alive, which then closes
+    /// the database when it ends. After any other error the next open recovers.
+    pub fn close(self) -> Result<(), OpenError> {
+        Ok(self.db.close()?)
+    }
+
+    /// What opening this database found and did: whether it had been closed cleanly, what a crash
+    /// had left, what was healed.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        let mut recovery = *self.store.recovery();
+        recovery.torn_pages = self.torn_pages;
+        recovery
+    }
+
+    /// Whether the memory that holds the keys is locked against swapping. It isn't where
+    /// `RLIMIT_MEMLOCK` leaves no room.
+    #[must_use]
+    pub fn key_memory_is_locked(&self) -> bool {
+        self.store.key_memory_is_locked()
+    }
+}
+
+/// An open, encrypted database that can't be changed. Dereferences to
+/// [`redb::ReadOnlyDatabase`].
+pub struct ReadOnlyDatabase {
+    db: redb::ReadOnlyDatabase,
+}
+
+impl std::fmt::Debug for ReadOnlyDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadOnlyDatabase").finish_non_exhaustive()
+    }
+}
+
+impl Deref for ReadOnlyDatabase {
+    type Target = redb::ReadOnlyDatabase;
+
+    fn deref(&self) -> &redb::ReadOnlyDatabase {
+        &self.db
+    }
+}
+
+impl ReadOnlyDatabase {
+    pub(crate) fn new(db: redb::ReadOnlyDatabase) -> Self {
+        Self { db }
+    }
+
+    /// Closes the database and gives the lock back; reads still alive fail from then on.
+    ///
+    /// # Errors
+    /// Whatever the medium reports.
+    pub fn close(self) -> Result<(), OpenError> {
+        Ok(self.db.close()?)
+    }
+}

@@ -1,0 +1,50 @@
+//! What a seal is bound to (docs/format.md, "Sealed page or record"): format version, purpose,
+//! epoch, file id and place, 40 bytes. Stops a page from being accepted at another place, in
+//! another file, under another key, or as another kind of record.
+
+use super::FORMAT_VERSION;
+use crate::units::{CopyId, Epoch, FileId, GroupNo, PageNo};
+use crate::wire::Writer;
+
+/// Bytes of associated data.
+pub(crate) const SIZE: usize = 40;
+
+/// What a sealed thing is and where it belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// A data page: id 1, page number.
+    Page(PageNo),
+    /// A tag page: id 2, group number. Not the copy: a copy may be overwritten byte for byte from
+    /// its twin.
+    TagPage(GroupNo),
+    /// A root record: id 3, copy number.
+    Root(CopyId),
+    /// A page of the clean index: id 5, number of its first row. (4 is the rotation journal.)
+    IndexFrom(u64),
+}
+
+impl Place {
+    fn purpose_and_number(self) -> (u16, u64) {
+        match self {
+            Self::Page(page) => (1, page.0),
+            Self::TagPage(group) => (2, group.0),
+            Self::Root(copy) => (3, u64::from(copy.index())),
+            Self::IndexFrom(row) => (5, row),
+        }
+    }
+}
+
+/// version u16, purpose u16, epoch u32, file id 16, place u64, zero u64.
+pub(crate) fn associated_data(file_id: FileId, epoch: Epoch, place: Place) -> [u8; SIZE] {
+    let (purpose, number) = place.purpose_and_number();
+    let mut bytes = [0; SIZE];
+    let mut writer = Writer::new(&mut bytes);
+    writer.u16(FORMAT_VERSION);
+    writer.u16(purpose);
+    writer.u32(epoch.0);
+    writer.bytes(&file_id.0);
+    writer.u64(number);
+    writer.skip(8);
+    writer.finish();
+    bytes
+}

@@ -1,0 +1,550 @@
+//! A header copy (docs/keys.md, "Header copy"): the key hierarchy, 32 KiB, in two copies. Bytes
+//! come in as an [`UnverifiedHeader`], which can only offer its key slots; what it says is
+//! believed once the root key behind a slot has verified its MAC: [`UnverifiedHeader::verify`].
+
+use super::FORMAT_VERSION;
+use super::key_slot::{KeySlot, SLOT_SIZE, put_wrapped, take_wrapped};
+use crate::crypto::mac;
+use crate::crypto::wrap::WrappedKey;
+use crate::layout::HEADER_COPY_SIZE;
+use crate::secret::SecretKey;
+use crate::units::{CopyId, Epoch, FileId, Generation};
+use crate::wire::{Malformed, Reader, Writer};
+
+/// CR LF, a byte with its high bit set and a zero show a file that was transferred as text.
+pub(crate) const MAGIC: [u8; 16] = *b"\x89STRONGROOM\r\n\x1a\n\0";
+/// Key slots of a file.
+pub(crate) const SLOTS: usize = 12;
+/// Data keys that a header can hold at once.
+pub(crate) const EPOCHS: usize = 32;
+
+const EPOCH_SIZE: usize = 128;
+const FIXED_SIZE: usize = 2048;
+const SLOTS_END: usize = FIXED_SIZE + SLOTS * SLOT_SIZE;
+const EPOCHS_END: usize = SLOTS_END + EPOCHS * EPOCH_SIZE;
+const ADMIN_MAC_AT: usize = 32_700;
+const DATA_MAC_AT: usize = 32_732;
+const CRC_AT: usize = 32_764;
+const CIPHER_AES_256_GCM_SIV: u8 = 1;
+const HASH_BLAKE3: u8 = 1;
+const ROTATION_RECORDS_SIZE: usize = 8 * 64;
+
+const _: () = assert!(SLOTS_END == 26_624 && EPOCHS_END == 30_720);
+const _: () = assert!(ADMIN_MAC_AT + 32 == DATA_MAC_AT && DATA_MAC_AT + 32 == CRC_AT);
+const _: () = assert!(CRC_AT + 4 == HEADER_COPY_SIZE);
+
+/// What one who may change data may not do alone: kept in the header, for every later session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Policy {
+    /// Pages under one data key from which a rotation is due.
+    pub(crate) sealed_pages_soft: u64,
+    /// Pages under one data key from which no data page is sealed any more.
+    pub(crate) sealed_pages_hard: u64,
+    /// Age in seconds from which a rotation is due.
+    pub(crate) data_key_age_s: u64,
+    /// Seconds within which an old data key must be gone.
+    pub(crate) sweep_within_s: u64,
+    /// Floor for new passphrase slots.
+    pub(crate) argon2_memory_min_kib: u32,
+    /// Floor for new passphrase slots.
+    pub(crate) argon2_passes_min: u32,
+    /// Bit n allows slot kind n.
+    pub(crate) slot_kinds: u32,
+    /// A slot can't be removed below this many.
+    pub(crate) slots_min: u16,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const DAY_S: u64 = 86_400;
+        Self {
+            sealed_pages_soft: 1 << 40,
+            sealed_pages_hard: 1 << 48,
+            data_key_age_s: 90 * DAY_S,
+            sweep_within_s: 365 * DAY_S,
+            argon2_memory_min_kib: 19 * 1024,
+            argon2_passes_min: 2,
+            slot_kinds: 0b0111_1110,
+            slots_min: 1,
+        }
+    }
+}
+
+/// What a data key is at. No state means plaintext, and none means "not yet".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EpochState {
+    /// Seals everything new: id 1, exactly one.
+    Active,
+    /// Pages may still name it: id 2.
+    Retired,
+    /// As retired, and to be swept at once: id 3.
+    Compromised,
+}
+
+/// A wrapped data key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct EpochRecord {
+    pub(crate) epoch: Epoch,
+    pub(crate) state: EpochState,
+    /// Unix seconds.
+    pub(crate) created: u64,
+    /// Unix seconds; 0 while active.
+    pub(crate) retired: u64,
+    /// Counted when it retired; for the active epoch the root record counts.
+    pub(crate) sealed_pages: u64,
+    pub(crate) wrapped: WrappedKey,
+    /// Tells a wrong data key from a right one.
+    pub(crate) check: [u8; 16],
+}
+
+/// Everything a header says but which copy it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    pub(crate) generation: Generation,
+    pub(crate) admin_generation: u64,
+    pub(crate) file_id: FileId,
+    /// An admin slot also opens the data, through the root key's escrow.
+    pub(crate) combined_roles: bool,
+    /// Unix seconds.
+    pub(crate) created: u64,
+    pub(crate) policy: Policy,
+    pub(crate) slots: [Option<KeySlot>; SLOTS],
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) root_escrow: Option<WrappedKey>,
+    pub(crate) anchor_binding: [u8; 64],
+    /// The latest Unix second that any session saw.
+    pub(crate) clock_high_water: u64,
+    pub(crate) next_epoch: Epoch,
+    pub(crate) rotations: Box<[u8; ROTATION_RECORDS_SIZE]>,
+    /// Made by an admin over policy and slots, carried over verbatim by everybody else.
+    pub(crate) admin_mac: [u8; 32],
+}
+
+/// Why bytes are not a header copy that can be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotAHeader {
+    /// All zeros, or no bytes at all: never written.
+    Blank,
+    /// Something else stands here.
+    BadMagic,
+    /// A header of another format version.
+    Version(u16),
+    /// Features that this version doesn't know.
+    Features(u64),
+    /// The CRC doesn't fit: torn, or rotten.
+    Torn,
+    /// The CRC fits but the fields make no sense.
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for NotAHeader {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// The bytes of one header copy.
+pub(crate) type HeaderBytes = [u8; HEADER_COPY_SIZE];
+
+/// A header copy whose fields decode but that no key has vouched for yet.
+#[derive(Clone, Debug)]
+pub(crate) struct UnverifiedHeader {
+    header: Header,
+    copy: CopyId,
+    bytes: Box<HeaderBytes>,
+}
+
+impl UnverifiedHeader {
+    /// # Errors
+    /// [`NotAHeader`].
+    pub(crate) fn decode(bytes: &HeaderBytes, copy: CopyId) -> Result<Self, NotAHeader> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Err(NotAHeader::Blank);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != MAGIC {
+            return Err(NotAHeader::BadMagic);
+        }
+        let major = reader.u16()?;
+        if major != FORMAT_VERSION {
+            return Err(NotAHeader::Version(major));
+        }
+        if crc32fast::hash(&bytes[..CRC_AT]).to_le_bytes() != bytes[CRC_AT..] {
+            return Err(NotAHeader::Torn);
+        }
+        let header = decode_fields(reader, copy)?;
+        Ok(Self { header, copy, bytes: Box::new(*bytes) })
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.header.generation
+    }
+
+    pub(crate) fn copy(&self) -> CopyId {
+        self.copy
+    }
+
+    pub(crate) fn file_id(&self) -> FileId {
+        self.header.file_id
+    }
+
+    /// The slots to try a credential on.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &KeySlot> {
+        self.header.slots.iter().flatten()
+    }
+
+    /// The root key under the admin key, needed before the MAC can be checked.
+    pub(crate) fn root_escrow(&self) -> Option<&WrappedKey> {
+        self.header.root_escrow.as_ref()
+    }
+
+    /// Believes the header if the root key's MAC over all of it fits.
+    pub(crate) fn verify(&self, data_mac_key: &SecretKey) -> Option<&Header> {
+        let mac = mac::tag(data_mac_key, &[&self.bytes[..DATA_MAC_AT]]);
+        let mut stored = [0; 32];
+        stored.copy_from_slice(&self.bytes[DATA_MAC_AT..CRC_AT]);
+        mac::equal(&mac, &stored).then_some(&self.header)
+    }
+}
+
+impl Header {
+    /// The bytes of one copy, MACed. `salt` is fresh for each write, so that two writes never
+    /// show which bytes stayed.
+    pub(crate) fn encode(
+        &self,
+        copy: CopyId,
+        salt: &[u8; 32],
+        data_mac_key: &SecretKey,
+    ) -> Box<HeaderBytes> {
+        let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
+        self.encode_fields(copy, salt, &mut bytes);
+        let mac = mac::tag(data_mac_key, &[&bytes[..DATA_MAC_AT]]);
+        bytes[DATA_MAC_AT..CRC_AT].copy_from_slice(&mac);
+        let crc = crc32fast::hash(&bytes[..CRC_AT]);
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn encode_fields(&self, copy: CopyId, salt: &[u8; 32], bytes: &mut HeaderBytes) {
+        let mut writer = Writer::new(&mut bytes[..DATA_MAC_AT]);
+        writer.bytes(&MAGIC);
+        writer.u16(FORMAT_VERSION);
+        writer.u16(0);
+        writer.u32(HEADER_COPY_SIZE as u32);
+        writer.u64(self.generation.0);
+        writer.u64(self.admin_generation);
+        writer.bytes(&self.file_id.0);
+        let role_mode = if self.combined_roles { 1 } else { 2 };
+        writer.bytes(&[copy.index(), CIPHER_AES_256_GCM_SIV, HASH_BLAKE3, role_mode]);
+        writer.skip(4);
+        writer.u64(0);
+        writer.u64(self.created);
+        writer.bytes(salt);
+        writer.skip(16);
+        self.policy.encode(&mut writer);
+        writer.skip(FIXED_SIZE - 256);
+        for slot in &self.slots {
+            let mut slot_bytes = [0; SLOT_SIZE];
+            if let Some(slot) = slot {
+                slot.encode(&mut slot_bytes);
+            }
+            writer.bytes(&slot_bytes);
+        }
+        for place in 0..EPOCHS {
+            match self.epochs.get(place) {
+                Some(record) => record.encode(&mut writer),
+                None => writer.skip(EPOCH_SIZE),
+            }
+        }
+        writer.u32(u32::from(self.root_escrow.is_some()));
+        put_wrapped(&mut writer, &self.root_escrow.unwrap_or_default());
+        writer.bytes(&self.anchor_binding);
+        writer.u64(self.clock_high_water);
+        writer.u32(self.next_epoch.0);
+        writer.skip(4);
+        writer.bytes(&*self.rotations);
+        writer.skip(ADMIN_MAC_AT - 31_376);
+        writer.bytes(&self.admin_mac);
+        writer.finish();
+    }
+
+    /// What the admin MAC covers: file id, admin generation, policy and slots. Not the copy, the
+    /// salt or the generation, so that a data session can carry it over.
+    pub(crate) fn admin_mac(&self, admin_mac_key: &SecretKey) -> [u8; 32] {
+        let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
+        self.encode_fields(CopyId::A, &[0; 32], &mut bytes);
+        mac::tag(
+            admin_mac_key,
+            &[
+                &self.file_id.0,
+                &self.admin_generation.to_le_bytes(),
+                &bytes[128..256],
+                &bytes[FIXED_SIZE..SLOTS_END],
+            ],
+        )
+    }
+}
+
+impl Policy {
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.sealed_pages_soft);
+        writer.u64(self.sealed_pages_hard);
+        writer.u64(self.data_key_age_s);
+        writer.u64(self.sweep_within_s);
+        writer.u32(self.argon2_memory_min_kib);
+        writer.u32(self.argon2_passes_min);
+        writer.u32(self.slot_kinds);
+        writer.u16(self.slots_min);
+        writer.skip(82);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let policy = Self {
+            sealed_pages_soft: reader.u64()?,
+            sealed_pages_hard: reader.u64()?,
+            data_key_age_s: reader.u64()?,
+            sweep_within_s: reader.u64()?,
+            argon2_memory_min_kib: reader.u32()?,
+            argon2_passes_min: reader.u32()?,
+            slot_kinds: reader.u32()?,
+            slots_min: reader.u16()?,
+        };
+        reader.zeros(82)?;
+        Ok(policy)
+    }
+}
+
+impl EpochRecord {
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.epoch.0);
+        writer.u8(match self.state {
+            EpochState::Active => 1,
+            EpochState::Retired => 2,
+            EpochState::Compromised => 3,
+        });
+        writer.skip(3);
+        writer.u64(self.created);
+        writer.u64(self.retired);
+        writer.u64(self.sealed_pages);
+        put_wrapped(writer, &self.wrapped);
+        writer.bytes(&self.check);
+        writer.skip(20);
+    }
+
+    fn decode(bytes: &[u8; EPOCH_SIZE]) -> Result<Option<Self>, Malformed> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(bytes);
+        let epoch = Epoch(reader.u32()?);
+        if epoch.0 == 0 || epoch.0 == u32::MAX {
+            return Err(Malformed("a data key with a reserved epoch"));
+        }
+        let state = match reader.u8()? {
+            1 => EpochState::Active,
+            2 => EpochState::Retired,
+            3 => EpochState::Compromised,
+            _ => return Err(Malformed("a data key of unknown state")),
+        };
+        reader.zeros(3)?;
+        let (created, retired, sealed_pages) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let wrapped = take_wrapped(&mut reader)?;
+        let check = reader.array()?;
+        reader.zeros(20)?;
+        reader.finish()?;
+        Ok(Some(Self { epoch, state, created, retired, sealed_pages, wrapped, check }))
+    }
+}
+
+// The reader stands behind magic and major version.
+fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHeader> {
+    let _minor = reader.u16()?;
+    if _minor != 0 {
+        return Err(Malformed("an unknown minor version").into());
+    }
+    if reader.u32()? as usize != HEADER_COPY_SIZE {
+        return Err(Malformed("a header of another length").into());
+    }
+    let generation = Generation(reader.u64()?);
+    let admin_generation = reader.u64()?;
+    let file_id = FileId(reader.array()?);
+    let [index, cipher, hash, role_mode] = reader.array()?;
+    if index != copy.index() {
+        return Err(Malformed("one header copy stands in the other's place").into());
+    }
+    if (cipher, hash) != (CIPHER_AES_256_GCM_SIV, HASH_BLAKE3) {
+        return Err(Malformed("algorithms that format version 1 doesn't have").into());
+    }
+    let combined_roles = match role_mode {
+        1 => true,
+        2 => false,
+        _ => return Err(Malformed("an unknown role mode").into()),
+    };
+    reader.zeros(4)?;
+    match reader.u64()? {
+        0 => {}
+        bits => return Err(NotAHeader::Features(bits)),
+    }
+    let created = reader.u64()?;
+    let _salt: [u8; 32] = reader.array()?;
+    reader.zeros(16)?;
+    let policy = Policy::decode(&mut reader)?;
+    reader.zeros(FIXED_SIZE - 256)?;
+    let mut slots = [const { None }; SLOTS];
+    for slot in &mut slots {
+        *slot = KeySlot::decode(&reader.array()?)?;
+    }
+    let epochs = decode_epochs(&mut reader)?;
+    let root_escrow = match (reader.u32()?, take_wrapped(&mut reader)?) {
+        (0, empty) if empty == WrappedKey::default() => None,
+        (1, wrapped) => Some(wrapped),
+        _ => return Err(Malformed("a root key escrow of unknown state").into()),
+    };
+    let anchor_binding = reader.array()?;
+    let clock_high_water = reader.u64()?;
+    let next_epoch = Epoch(reader.u32()?);
+    reader.zeros(4)?;
+    let rotations = Box::new(reader.array()?);
+    reader.zeros(ADMIN_MAC_AT - 31_376)?;
+    let admin_mac = reader.array()?;
+    Ok(Header {
+        generation,
+        admin_generation,
+        file_id,
+        combined_roles,
+        created,
+        policy,
+        slots,
+        epochs,
+        root_escrow,
+        anchor_binding,
+        clock_high_water,
+        next_epoch,
+        rotations,
+        admin_mac,
+    })
+}
+
+// Packed from the front, ids growing, exactly one active.
+fn decode_epochs(reader: &mut Reader<'_>) -> Result<Vec<EpochRecord>, Malformed> {
+    let mut epochs: Vec<EpochRecord> = Vec::new();
+    let mut ended = false;
+    for _ in 0..EPOCHS {
+        match EpochRecord::decode(&reader.array()?)? {
+            None => ended = true,
+            Some(_) if ended => return Err(Malformed("a gap in the table of data keys")),
+            Some(record) => {
+                if epochs.last().is_some_and(|last| last.epoch >= record.epoch) {
+                    return Err(Malformed("data keys out of order"));
+                }
+                epochs.push(record);
+            }
+        }
+    }
+    let active = epochs.iter().filter(|record| record.state == EpochState::Active).count();
+    if active == 1 { Ok(epochs) } else { Err(Malformed("not exactly one active data key")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key_slot::tests::example as slot;
+    use super::*;
+    use crate::secret::Arena;
+    use zeroize::Zeroizing;
+
+    fn key(byte: u8) -> SecretKey {
+        Arena::new().unwrap().keep(&Zeroizing::new([byte; 32])).unwrap()
+    }
+
+    fn example() -> Header {
+        let epoch = |number, state| EpochRecord {
+            epoch: Epoch(number),
+            state,
+            created: 1,
+            retired: 0,
+            sealed_pages: 2,
+            wrapped: WrappedKey { nonce: [1; 12], ciphertext: [2; 32], tag: [3; 16] },
+            check: [4; 16],
+        };
+        let mut slots = [const { None }; SLOTS];
+        slots[0] = Some(slot(1));
+        slots[11] = Some(slot(2));
+        Header {
+            generation: Generation(3),
+            admin_generation: 4,
+            file_id: FileId([5; 16]),
+            combined_roles: true,
+            created: 6,
+            policy: Policy::default(),
+            slots,
+            epochs: vec![epoch(1, EpochState::Retired), epoch(2, EpochState::Active)],
+            root_escrow: Some(WrappedKey { nonce: [7; 12], ciphertext: [8; 32], tag: [9; 16] }),
+            anchor_binding: [10; 64],
+            clock_high_water: 11,
+            next_epoch: Epoch(3),
+            rotations: Box::new([12; 512]),
+            admin_mac: [13; 32],
+        }
+    }
+
+    #[test]
+    fn fields_come_back_and_encode_to_the_same_bytes() {
+        let mac_key = key(1);
+        let bytes = example().encode(CopyId::B, &[7; 32], &mac_key);
+        let unverified = UnverifiedHeader::decode(&bytes, CopyId::B).unwrap();
+        assert_eq!(unverified.verify(&mac_key), Some(&example()));
+        assert_eq!(unverified.verify(&key(2)), None, "another root key");
+        assert_eq!(unverified.slots().count(), 2);
+        let salt: [u8; 32] = bytes[80..112].try_into().unwrap();
+        assert_eq!(salt, [7; 32]);
+        assert_eq!(example().encode(CopyId::B, &salt, &mac_key), bytes);
+    }
+
+    #[test]
+    fn every_changed_byte_is_torn_and_with_a_mended_crc_never_verifies() {
+        let mac_key = key(1);
+        let bytes = example().encode(CopyId::A, &[7; 32], &mac_key);
+        for at in 0..HEADER_COPY_SIZE {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x10;
+            assert!(UnverifiedHeader::decode(&changed, CopyId::A).is_err(), "byte {at}");
+            if at < CRC_AT {
+                let crc = crc32fast::hash(&changed[..CRC_AT]).to_le_bytes();
+                changed[CRC_AT..].copy_from_slice(&crc);
+                if let Ok(unverified) = UnverifiedHeader::decode(&changed, CopyId::A) {
+                    assert_eq!(unverified.verify(&mac_key), None, "byte {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blank_foreign_and_swapped_copies_are_told_apart() {
+        let blank = [0; HEADER_COPY_SIZE];
+        assert_eq!(UnverifiedHeader::decode(&blank, CopyId::A).err(), Some(NotAHeader::Blank));
+        let mut bytes = example().encode(CopyId::A, &[0; 32], &key(1));
+        assert!(matches!(
+            UnverifiedHeader::decode(&bytes, CopyId::B).err(),
+            Some(NotAHeader::Malformed(_))
+        ));
+        bytes[16] = 2;
+        assert_eq!(UnverifiedHeader::decode(&bytes, CopyId::A).err(), Some(NotAHeader::Version(2)));
+        bytes[0] = b'r';
+        assert_eq!(UnverifiedHeader::decode(&bytes, CopyId::A).err(), Some(NotAHeader::BadMagic));
+    }
+
+    #[test]
+    fn the_admin_mac_covers_slots_and_policy_and_nothing_that_moves() {
+        let mac_key = key(3);
+        let header = example();
+        let mac = header.admin_mac(&mac_key);
+        let later = Header { generation: Generation(99), clock_high_water: 99, ..example() };
+        assert_eq!(later.admin_mac(&mac_key), mac);
+        let mut fewer = example();
+        fewer.slots[11] = None;
+        assert_ne!(fewer.admin_mac(&mac_key), mac);
+        let mut laxer = example();
+        laxer.policy.slots_min = 0;
+        assert_ne!(laxer.admin_mac(&mac_key), mac);
+    }
+}

@@ -1,0 +1,239 @@
+//! The root record (docs/format.md, "Root record"): the one page that says what state the file is
+//! in. Its copy number is sealed into it, so copy A can't be put in B's place.
+
+use super::FORMAT_VERSION;
+use super::record::Body;
+use crate::crypto::digest::Digest;
+use crate::layout::{self, PAGE_BYTES, PAGE_ZERO_SIZE};
+use crate::units::{Epoch, FileId, Generation, PageNo, SyncSeq};
+use crate::wire::{Malformed, Reader, Writer};
+
+const FLAG_CLEAN: u32 = 1;
+const FLAG_ROTATING: u32 = 2;
+/// Byte 9 of redb's header is its "god byte"; this bit says that the last commit used two phases.
+const GOD_BYTE: usize = 9;
+const TWO_PHASE_COMMIT: u8 = 4;
+
+/// What lies behind the last page in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Tail {
+    #[default]
+    None,
+    /// The clean index: `pages` pages from page `first` of the file.
+    CleanIndex { first: u64, pages: u64 },
+    /// The rotation journal.
+    Journal { first: u64, pages: u64 },
+}
+
+/// Where a rotation stands: a hint where to go on; that one is due follows from the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RotationHint {
+    pub(crate) from: Epoch,
+    pub(crate) to: Epoch,
+    pub(crate) next_group: u64,
+    pub(crate) batch: u64,
+}
+
+/// The fields of a root record, authentic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RootRecord {
+    /// Nothing was in flight when it was written: a tag page that doesn't fit is damage, not a
+    /// crash.
+    pub(crate) clean: bool,
+    pub(crate) rotating: bool,
+    /// Stops a root record of another file.
+    pub(crate) file_id: FileId,
+    /// Tells the newer copy; bounds the tag pages it speaks of.
+    pub(crate) sync: SyncSeq,
+    /// Stops an older header from being put back.
+    pub(crate) generation: Generation,
+    /// Stops truncation and extension: redb's length in bytes, whole pages.
+    pub(crate) logical_len: u64,
+    /// Stops tag pages from being zeroed: this many groups must have one.
+    pub(crate) groups: u64,
+    /// An upper bound of the pages sealed under this record's epoch, until the next root.
+    pub(crate) sealed_pages: u64,
+    /// Stops any older tag page, and with it any older page, from being put back.
+    pub(crate) digest: Digest,
+    pub(crate) tail: Tail,
+    pub(crate) rotation: RotationHint,
+    /// The first 2048 bytes of redb's page 0: the only page that redb overwrites in place.
+    pub(crate) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
+}
+
+impl RootRecord {
+    /// Whether redb's last commit in this state used two phases: then no page it can reach may be
+    /// torn, and no lenience is due.
+    pub(crate) fn two_phase_commit(&self) -> bool {
+        self.page_zero[GOD_BYTE] & TWO_PHASE_COMMIT != 0
+    }
+
+    /// See the table in docs/format.md; offsets there count from the start of the page.
+    pub(crate) fn encode(&self) -> Body {
+        let mut body = Body::blank();
+        let mut writer = Writer::new(body.bytes_mut());
+        writer.u32(u32::from(FORMAT_VERSION));
+        writer.u32(u32::from(self.clean) * FLAG_CLEAN + u32::from(self.rotating) * FLAG_ROTATING);
+        writer.bytes(&self.file_id.0);
+        writer.u64(self.sync.0);
+        writer.u64(self.generation.0);
+        writer.u64(self.logical_len);
+        writer.u64(self.groups);
+        writer.u64(self.sealed_pages);
+        writer.bytes(&self.digest.0);
+        let (kind, first, pages) = match self.tail {
+            Tail::None => (0, 0, 0),
+            Tail::CleanIndex { first, pages } => (1, first, pages),
+            Tail::Journal { first, pages } => (2, first, pages),
+        };
+        writer.u32(kind);
+        writer.skip(4);
+        writer.u64(first);
+        writer.u64(pages);
+        writer.u32(self.rotation.from.0);
+        writer.u32(self.rotation.to.0);
+        writer.u64(self.rotation.next_group);
+        writer.u64(self.rotation.batch);
+        writer.skip(2048 - 176);
+        writer.bytes(&*self.page_zero);
+        writer.finish();
+        body
+    }
+
+    /// # Errors
+    /// [`Malformed`], for bytes that no encoder writes.
+    pub(crate) fn decode(body: &Body) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body.bytes());
+        if reader.u32()? != u32::from(FORMAT_VERSION) {
+            return Err(Malformed("a root record of another format version"));
+        }
+        let flags = reader.u32()?;
+        if flags & !(FLAG_CLEAN | FLAG_ROTATING) != 0 {
+            return Err(Malformed("unknown flags in the root record"));
+        }
+        let file_id = FileId(reader.array()?);
+        let sync = SyncSeq(reader.u64()?);
+        let generation = Generation(reader.u64()?);
+        let logical_len = reader.u64()?;
+        let groups = reader.u64()?;
+        let sealed_pages = reader.u64()?;
+        let digest = Digest(reader.array()?);
+        let kind = reader.u32()?;
+        reader.zeros(4)?;
+        let tail = match (kind, reader.u64()?, reader.u64()?) {
+            (0, 0, 0) => Tail::None,
+            (1, first, pages) => Tail::CleanIndex { first, pages },
+            (2, first, pages) => Tail::Journal { first, pages },
+            _ => return Err(Malformed("an unknown tail in the root record")),
+        };
+        let rotation = RotationHint {
+            from: Epoch(reader.u32()?),
+            to: Epoch(reader.u32()?),
+            next_group: reader.u64()?,
+            batch: reader.u64()?,
+        };
+        reader.zeros(2048 - 176)?;
+        let page_zero = Box::new(reader.array()?);
+        reader.finish()?;
+        let root = Self {
+            clean: flags & FLAG_CLEAN != 0,
+            rotating: flags & FLAG_ROTATING != 0,
+            file_id,
+            sync,
+            generation,
+            logical_len,
+            groups,
+            sealed_pages,
+            digest,
+            tail,
+            rotation,
+            page_zero,
+        };
+        root.check_geometry()?;
+        Ok(root)
+    }
+
+    // A length and a number of groups that fit each other and could be allocated for.
+    fn check_geometry(&self) -> Result<(), Malformed> {
+        if !self.logical_len.is_multiple_of(PAGE_BYTES) {
+            return Err(Malformed("a logical length that is not whole pages"));
+        }
+        let pages = layout::pages_in(self.logical_len);
+        if self.groups > layout::groups_for(pages) {
+            return Err(Malformed("more groups than the logical length has room for"));
+        }
+        if layout::data_page_start(PageNo(pages)).0 >= u64::MAX / 2 {
+            return Err(Malformed("a logical length beyond any file"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn example(sync: u64) -> RootRecord {
+        let mut page_zero = Box::new([0; PAGE_ZERO_SIZE]);
+        page_zero[..4].copy_from_slice(b"redb");
+        RootRecord {
+            clean: false,
+            rotating: false,
+            file_id: FileId([7; 16]),
+            sync: SyncSeq(sync),
+            generation: Generation(1),
+            logical_len: 18 * 4096,
+            groups: 1,
+            sealed_pages: 256,
+            digest: Digest([9; 32]),
+            tail: Tail::None,
+            rotation: RotationHint::default(),
+            page_zero,
+        }
+    }
+
+    #[test]
+    fn fields_come_back() {
+        let mut root = example(3);
+        root.clean = true;
+        root.tail = Tail::CleanIndex { first: 40, pages: 1 };
+        root.rotation = RotationHint { from: Epoch(1), to: Epoch(2), next_group: 3, batch: 4 };
+        assert_eq!(RootRecord::decode(&root.encode()), Ok(root));
+    }
+
+    #[test]
+    fn a_length_and_groups_that_do_not_fit_are_refused() {
+        for (logical_len, groups) in [(4097, 1), (126 * 4096, 2), (0, 1), (u64::MAX - 4095, 1)] {
+            let root = RootRecord { logical_len, groups, ..example(1) };
+            assert!(RootRecord::decode(&root.encode()).is_err(), "{logical_len} {groups}");
+        }
+    }
+
+    #[test]
+    fn the_two_phase_bit_is_read_from_redbs_header() {
+        let mut root = example(1);
+        assert!(!root.two_phase_commit());
+        root.page_zero[9] = 0b110;
+        assert!(root.two_phase_commit());
+    }
+
+    proptest! {
+        #[test]
+        fn what_decodes_encodes_to_the_same_bytes(at in 0usize..4064, xor in 1u8..) {
+            let mut body = example(5).encode();
+            body.bytes_mut()[at] ^= xor;
+            if let Ok(root) = RootRecord::decode(&body) {
+                let encoded = root.encode();
+                prop_assert_eq!(encoded.bytes(), body.bytes());
+            }
+        }
+
+        #[test]
+        fn any_bytes_decode_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 4064)) {
+            let mut body = Body::blank();
+            body.bytes_mut().copy_from_slice(&bytes);
+            let _ = RootRecord::decode(&body);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Floor 5: from a credential to the data keys (docs/keys.md). A credential gives a slot secret,
+//! the slot secret unwraps the admin or root key, the root key vouches for the whole header and
+//! unwraps the data keys. Nothing here reads or writes a file.
+
+mod hierarchy;
+mod key_file;
+mod keyring;
+mod passphrase;
+mod provider;
+mod raw_key;
+
+pub use key_file::KeyFile;
+pub use passphrase::{KdfLimits, Passphrase};
+pub use provider::KeyProvider;
+pub use raw_key::RawKey;
+
+pub(crate) use hierarchy::{Unlocked, create, unlock};
+pub(crate) use keyring::{DataKey, Keyring};

@@ -1,0 +1,206 @@
+//! A credential that a person remembers, made expensive to guess by Argon2id (RFC 9106). The cost
+//! is chosen when the slot is made and stored in it; a file may not ask for more than the caller's
+//! [`KdfLimits`], because it asks before anything about it is authentic.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
+use crate::error::OpenError;
+use crate::format::key_slot::{Kdf, KdfCost, SlotKind};
+use crate::secret::SecretBytes;
+
+/// What unlocking a new slot shall take on the machine that makes it.
+const TARGET: Duration = Duration::from_millis(500);
+/// Where calibration starts.
+const COST_BASE: KdfCost = KdfCost { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
+/// Calibration raises memory up to here, then passes: a phone must still open the file.
+const CALIBRATED_MEMORY_MAX_KIB: u32 = 256 * 1024;
+/// OWASP's floor for Argon2id: 19 MiB, 2 passes, 1 lane.
+const COST_FLOOR: KdfCost = KdfCost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
+
+/// The most key-derivation work that a file may ask for when it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KdfLimits {
+    /// Memory in KiB; 1 GiB by default.
+    pub memory_kib_max: u32,
+    /// Passes over the memory; 16 by default.
+    pub passes_max: u32,
+    /// Lanes; 8 by default.
+    pub lanes_max: u32,
+}
+
+impl Default for KdfLimits {
+    fn default() -> Self {
+        Self { memory_kib_max: 1024 * 1024, passes_max: 16, lanes_max: 8 }
+    }
+}
+
+impl KdfLimits {
+    fn check(&self, cost: KdfCost) -> Result<(), OpenError> {
+        let KdfCost { memory_kib, passes, lanes } = cost;
+        if memory_kib > self.memory_kib_max || passes > self.passes_max || lanes > self.lanes_max {
+            return Err(OpenError::KdfTooExpensive { memory_kib, passes, lanes });
+        }
+        Ok(())
+    }
+}
+
+/// A passphrase. Its bytes are taken as given: normalise to Unicode NFC first if it may be typed
+/// on different systems.
+pub struct Passphrase {
+    bytes: io::Result<SecretBytes>,
+    cost: Option<KdfCost>,
+}
+
+impl Passphrase {
+    /// Copies the passphrase into locked memory. The caller's copy is the caller's to wipe.
+    #[must_use]
+    pub fn new(passphrase: impl AsRef<[u8]>) -> Self {
+        Self { bytes: SecretBytes::copy_of(passphrase.as_ref()), cost: None }
+    }
+
+    /// For new slots: this cost instead of a calibration to half a second on this machine. At
+    /// least 19 MiB, 2 passes, 1 lane. Opening always uses the cost stored in the slot.
+    #[must_use]
+    pub fn cost(mut self, cost: KdfCost) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    fn expose(&self) -> Result<&[u8], OpenError> {
+        let bytes = self.bytes.as_ref().map_err(|error| OpenError::Io {
+            doing: "keeping the passphrase",
+            source: error.kind().into(),
+        })?;
+        match bytes.expose() {
+            [] => Err(OpenError::EmptyPassphrase),
+            passphrase => Ok(passphrase),
+        }
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+impl KeyProvider for Passphrase {}
+
+impl Sealed for Passphrase {
+    fn kind(&self) -> SlotKind {
+        SlotKind::Passphrase
+    }
+
+    fn choose_kdf(&self) -> Result<NewSlot, OpenError> {
+        self.expose()?;
+        let cost = match self.cost {
+            None => calibrate()?,
+            Some(cost) => cost,
+        };
+        let too_cheap = cost.memory_kib < COST_FLOOR.memory_kib
+            || cost.passes < COST_FLOOR.passes
+            || cost.lanes < COST_FLOOR.lanes;
+        if too_cheap {
+            return Err(OpenError::KdfTooCheap);
+        }
+        KdfLimits::default().check(cost)?;
+        Ok(NewSlot { kdf: Kdf::Argon2id(cost), blob: Vec::new() })
+    }
+
+    fn slot_secret(&self, slot: SlotView<'_>, limits: &KdfLimits) -> Result<Secret, OpenError> {
+        let passphrase = self.expose()?;
+        let Kdf::Argon2id(cost) = slot.slot.kdf else { return Err(OpenError::KdfTooCheap) };
+        limits.check(cost)?;
+        argon2id(passphrase, &slot.slot.salt, cost).map(Secret)
+    }
+}
+
+/// Argon2id version 0x13, 32 bytes out. The working memory is asked for politely, so that a cost
+/// the machine can't pay is an error, and wiped afterwards.
+fn argon2id(
+    passphrase: &[u8],
+    salt: &[u8],
+    cost: KdfCost,
+) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+    let failed = |source| OpenError::Io { doing: "deriving a key from the passphrase", source };
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
+        .map_err(|error| failed(io::Error::other(error.to_string())))?;
+    let mut blocks: Vec<Block> = Vec::new();
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
+    blocks.resize(params.block_count(), Block::default());
+    let mut secret = Zeroizing::new([0; 32]);
+    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(passphrase, salt, secret.as_mut_slice(), &mut blocks);
+    blocks.iter_mut().for_each(Zeroize::zeroize);
+    result.map_err(|error| failed(io::Error::other(error.to_string())))?;
+    Ok(secret)
+}
+
+fn calibrate() -> Result<KdfCost, OpenError> {
+    let start = Instant::now();
+    argon2id(b"calibration", &[0; 32], COST_BASE)?;
+    Ok(cost_for(start.elapsed()))
+}
+
+// How much more than the base cost fits the target, if the base took this long.
+fn cost_for(base: Duration) -> KdfCost {
+    let mut cost = COST_BASE;
+    let mut expected = base;
+    while expected * 2 <= TARGET && cost.memory_kib < CALIBRATED_MEMORY_MAX_KIB {
+        cost.memory_kib *= 2;
+        expected *= 2;
+    }
+    let per_pass = expected / cost.passes;
+    while expected + per_pass <= TARGET && cost.passes < KdfLimits::default().passes_max {
+        cost.passes += 1;
+        expected += per_pass;
+    }
+    cost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calibration_stays_between_the_base_and_the_limits() {
+        let at = |millis| cost_for(Duration::from_millis(millis));
+        assert_eq!(at(2000), COST_BASE, "a slow machine pays the base");
+        assert_eq!(at(500), COST_BASE);
+        assert_eq!(at(240), KdfCost { memory_kib: 128 * 1024, passes: 3, lanes: 1 });
+        assert_eq!(at(100), KdfCost { memory_kib: 256 * 1024, passes: 3, lanes: 1 });
+        assert_eq!(at(1), KdfCost { memory_kib: 256 * 1024, passes: 16, lanes: 1 });
+        assert!(KdfLimits::default().check(at(0)).is_ok());
+    }
+
+    #[test]
+    fn limits_hold_before_memory_is_asked_for() {
+        let limits = KdfLimits::default();
+        let cost = KdfCost { memory_kib: 64 << 20, passes: 1, lanes: 1 };
+        assert!(matches!(limits.check(cost), Err(OpenError::KdfTooExpensive { .. })));
+    }
+
+    #[test]
+    fn known_answer_of_the_reference_implementation() {
+        // phc-winner-argon2 test.c: version 0x13, Argon2id, t=2, m=2^16, p=1.
+        let cost = KdfCost { memory_kib: 1 << 16, passes: 2, lanes: 1 };
+        let secret = argon2id(b"password", b"somesalt", cost).unwrap();
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7");
+    }
+
+    #[test]
+    fn an_empty_passphrase_is_refused() {
+        let empty = Passphrase::new("");
+        assert!(matches!(empty.choose_kdf(), Err(OpenError::EmptyPassphrase)));
+        assert_eq!(format!("{:?}", Passphrase::new("hunter2")), "Passphrase");
+    }
+}

@@ -1,0 +1,286 @@
+//! Floor 6: pages on a medium. The store seals and opens runs of pages, keeps the tag pages that
+//! make them authentic, and makes states durable one sync at a time, so that a crash at any point
+//! leaves the last one. It knows nothing of redb but its page 0 and when it is being recovered.
+//!
+//! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
+//!
+//! Locks, always taken in this order: `syncing` (one sync at a time), `resizing` (writes share it,
+//! a change of length has it alone), `state` (briefly, never across I/O).
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::{OpenError, StoreError};
+use crate::holes::Holes;
+use crate::keys::{KdfLimits, KeyProvider, Keyring, Unlocked};
+use crate::layout::{self, PAGE_BYTES};
+use crate::medium::{LockKind, Medium};
+use crate::random::NonceSource;
+use crate::units::{CopyId, PageNo};
+
+mod close;
+mod create;
+mod guard;
+mod header;
+mod pages;
+mod recovery;
+mod roots;
+mod state;
+mod sync;
+mod tags;
+
+pub use recovery::Recovery;
+
+use guard::Guard;
+use state::State;
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) tag_cache_bytes: usize,
+    pub(crate) allow_unlocked: bool,
+    pub(crate) kdf_limits: KdfLimits,
+    pub(crate) holes: Holes,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tag_cache_bytes: 64 << 20,
+            allow_unlocked: false,
+            kdf_limits: KdfLimits::default(),
+            holes: Holes::default(),
+        }
+    }
+}
+
+/// An open store.
+pub(crate) struct Store {
+    medium: LockedMedium,
+    unlocked: Unlocked,
+    nonces: NonceSource,
+    holes: Holes,
+    read_only: bool,
+    /// A write, sync or resize failed: nothing is written any more.
+    latched: AtomicBool,
+    closed: AtomicBool,
+    guard: Mutex<Guard>,
+    /// Pages sealed under the active epoch, counting from the bound that the root record held.
+    sealed_pages: AtomicU64,
+    /// What the durable root record allows the count to reach.
+    sealed_pages_bound: AtomicU64,
+    syncing: Mutex<()>,
+    resizing: RwLock<()>,
+    state: RwLock<State>,
+    recovery: Recovery,
+    heal_header: Mutex<Option<CopyId>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("file_id", &self.keyring().file_id())
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A medium whose whole-storage lock is held until this is dropped.
+#[derive(Debug)]
+struct LockedMedium {
+    medium: Arc<dyn Medium>,
+    owner: u32,
+    held: AtomicBool,
+}
+
+impl LockedMedium {
+    fn lock(
+        medium: Arc<dyn Medium>,
+        kind: LockKind,
+        allow_unlocked: bool,
+    ) -> Result<Self, OpenError> {
+        let medium = Self::not_locked(medium);
+        match medium.lock_now(kind) {
+            Err(OpenError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::Unsupported =>
+            {
+                if allow_unlocked {
+                    Ok(medium)
+                } else {
+                    Err(OpenError::CannotLock)
+                }
+            }
+            locked => locked.map(|()| medium),
+        }
+    }
+
+    fn not_locked(medium: Arc<dyn Medium>) -> Self {
+        Self { medium, owner: std::process::id(), held: AtomicBool::new(false) }
+    }
+
+    fn lock_now(&self, kind: LockKind) -> Result<(), OpenError> {
+        match self.medium.try_lock(kind) {
+            Ok(true) => {
+                self.held.store(true, Ordering::Release);
+                Ok(())
+            }
+            Ok(false) => Err(OpenError::AlreadyOpen),
+            Err(error) => Err(OpenError::io("locking the database")(error)),
+        }
+    }
+
+    fn unlock(&self) -> std::io::Result<()> {
+        // A lock belongs to the open file, which a forked child shares: letting go of it there
+        // would let go of the parent's.
+        if self.held.swap(false, Ordering::AcqRel) && self.owner == std::process::id() {
+            return self.medium.unlock();
+        }
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for LockedMedium {
+    type Target = dyn Medium;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.medium
+    }
+}
+
+impl Drop for LockedMedium {
+    fn drop(&mut self) {
+        let _ = self.unlock();
+    }
+}
+
+impl Store {
+    /// The logical length in bytes, as redb sees it.
+    pub(crate) fn len(&self) -> Result<u64, StoreError> {
+        self.check_usable()?;
+        Ok(self.state().logical_len)
+    }
+
+    /// What opening found and did.
+    pub(crate) fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Whether key memory is locked against swapping.
+    pub(crate) fn key_memory_is_locked(&self) -> bool {
+        self.unlocked.arena.is_locked()
+    }
+
+    fn keyring(&self) -> &Keyring {
+        &self.unlocked.keyring
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_usable(&self) -> Result<(), StoreError> {
+        if self.latched.load(Ordering::Acquire) {
+            return Err(StoreError::Latched);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Misuse("the database is closed"));
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_usable()?;
+        if self.read_only {
+            return Err(StoreError::Misuse("the database was opened read-only"));
+        }
+        Ok(())
+    }
+
+    /// Passes a failure on and lets nothing be written after it: what is durable is known again
+    /// only after a reopen.
+    fn latch<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            self.latched.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    /// Changes the logical length to `len` bytes, whole pages. New pages read as zeros. Nothing is
+    /// cut from the file before a sync has made the smaller length durable.
+    pub(crate) fn set_len(&self, len: u64) -> Result<(), StoreError> {
+        self.check_writable()?;
+        if !len.is_multiple_of(PAGE_BYTES) {
+            return Err(StoreError::Misuse("a length that is not whole pages of 4096 bytes"));
+        }
+        if self.guard().is_held() && !self.guard().creating() {
+            return Err(StoreError::Misuse("a change of length before recovery has ended"));
+        }
+        let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
+        let current = self.state().logical_len;
+        if len < current {
+            self.shrink(len)?;
+            if self.holes.truncate_at_once() {
+                self.medium.set_len(layout::data_end(len).0)?;
+            }
+        } else if len > current {
+            let mut state = self.state_mut();
+            state.logical_len = len;
+            state.dirty = true;
+        }
+        Ok(())
+    }
+
+    fn shrink(&self, len: u64) -> Result<(), StoreError> {
+        let pages = layout::pages_in(len);
+        let (last_group, place) = layout::place_of(PageNo(pages));
+        loop {
+            if place > 0 {
+                self.with_tag_page(last_group, |_| ())?;
+            }
+            let mut state = self.state_mut();
+            if place > 0 && last_group.0 < state.groups && !state.cut_group(last_group, place) {
+                continue; // evicted again between the load and the lock
+            }
+            state.drop_groups_from(layout::groups_for(pages));
+            state.logical_len = len;
+            state.dirty = true;
+            state.cut_pending = true;
+            return Ok(());
+        }
+    }
+}
+
+/// Opens an existing store for writing, held back by a guard until [`Store::end_recovery`].
+///
+/// # Errors
+/// [`OpenError`]; nothing but stale second copies was changed.
+pub(crate) fn open(
+    medium: Arc<dyn Medium>,
+    provider: &dyn KeyProvider,
+    options: &Options,
+) -> Result<Store, OpenError> {
+    recovery::open(medium, provider, options, false)
+}
+
+/// Opens an existing, cleanly closed store for reading; changes nothing.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn open_read_only(
+    medium: Arc<dyn Medium>,
+    provider: &dyn KeyProvider,
+    options: &Options,
+) -> Result<Store, OpenError> {
+    recovery::open(medium, provider, options, true)
+}
+
+pub(crate) use create::create;

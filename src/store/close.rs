@@ -1,0 +1,95 @@
+//! Closing (docs/format.md, "Close"): everything durable, the file cut behind the last page, the
+//! clean index behind that, and a root record that says "clean" in both copies. A crash anywhere
+//! in it leaves a state that the next open knows.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use crate::error::StoreError;
+use crate::format::associated_data::Place;
+use crate::format::clean_index;
+use crate::format::root_record::{RootRecord, Tail};
+use crate::layout::{self, PAGE_BYTES, ROWS_PER_INDEX_PAGE};
+
+impl Store {
+    /// Closes the store and gives the lock back. A second call does nothing.
+    ///
+    /// # Errors
+    /// The state could not be made durable, or not be marked clean: the next open recovers it.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let result = if self.may_write_at_close() { self.close_cleanly() } else { Ok(()) };
+        let unlocked = self.medium.unlock().map_err(StoreError::Io);
+        result.and(unlocked)
+    }
+
+    // A failed or unfinished open, a latch and a forked child all leave the file as it is.
+    fn may_write_at_close(&self) -> bool {
+        !self.read_only
+            && !self.latched.load(Ordering::Acquire)
+            && !self.guard().is_held()
+            && !self.unlocked.arena.is_forked_child()
+    }
+
+    fn close_cleanly(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state().needs_sync() {
+            self.sync_snapshot()?;
+        }
+        if self.state().durable.root.clean || self.holes.clean_root_never() {
+            return Ok(());
+        }
+        self.latch(self.write_clean_roots())
+    }
+
+    fn write_clean_roots(&self) -> Result<(), StoreError> {
+        let (durable, copy) = {
+            let state = self.state();
+            (state.durable.root.clone(), state.durable.copy)
+        };
+        let end = layout::data_end(durable.logical_len).0;
+        if self.medium.len()? != end {
+            self.medium.set_len(end)?;
+        }
+        let tail = self.write_clean_index(durable.logical_len)?;
+        // Exact from here on: nothing but these two roots is sealed until the next open.
+        let sealed_pages = self.sealed_pages.load(Ordering::Acquire).saturating_add(2);
+        let clean =
+            RootRecord { clean: true, sync: durable.sync.next(), tail, sealed_pages, ..durable };
+        self.write_root(&clean, copy.other())?;
+        self.medium.reached("close: after first clean root");
+        self.medium.sync()?;
+        self.write_root(&clean, copy)?;
+        self.medium.reached("close: after second clean root");
+        self.medium.sync()?;
+        Ok(())
+    }
+
+    fn write_clean_index(&self, logical_len: u64) -> Result<Tail, StoreError> {
+        let rows = self.state().rows.clone();
+        if rows.is_empty() {
+            return Ok(Tail::None);
+        }
+        let start = layout::clean_index_start(logical_len).0;
+        let (mut offset, mut first_row) = (start, 0);
+        let key = self.keyring().active();
+        for rows in rows.chunks(ROWS_PER_INDEX_PAGE) {
+            let record = clean_index::encode(rows).seal(
+                &key.clean_index,
+                self.nonces.next()?,
+                self.keyring().file_id(),
+                key.epoch,
+                Place::IndexFrom(first_row),
+            );
+            self.medium.write_at(offset, record.bytes())?;
+            self.sealed_pages.fetch_add(1, Ordering::AcqRel);
+            first_row += rows.len() as u64;
+            offset += PAGE_BYTES;
+        }
+        let pages = layout::clean_index_pages(rows.len() as u64);
+        Ok(Tail::CleanIndex { first: start / PAGE_BYTES, pages })
+    }
+}

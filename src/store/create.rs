@@ -1,0 +1,109 @@
+//! Making a new store (docs/format.md, "Create"). Everything else is durable before header copy A
+//! is written, so a creation that was cut off is known as one, and never taken for a database
+//! whose header was lost.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::guard::Guard;
+use super::recovery::Recovery;
+use super::state::State;
+use super::tags::TagCache;
+use super::{LockedMedium, Options, Store};
+use crate::crypto::digest::Digest;
+use crate::error::{OpenError, StoreError};
+use crate::format::root_record::{RootRecord, RotationHint, Tail};
+use crate::keys::{self, KeyProvider};
+use crate::layout::PAGE_ZERO_SIZE;
+use crate::medium::{LockKind, Medium};
+use crate::random::NonceSource;
+use crate::units::{CopyId, FileId, Generation, SyncSeq};
+
+/// The sync that [`Store::finish_creation`] leaves: anything later means that data was written.
+pub(super) const CREATION_SYNC: SyncSeq = SyncSeq(2);
+
+/// Makes a store on an empty medium, under a guard until [`Store::finish_creation`]. Nothing is
+/// written before that.
+///
+/// # Errors
+/// [`OpenError::NotEmpty`], or whatever keeps the key hierarchy from being made.
+pub(crate) fn create(
+    medium: Arc<dyn Medium>,
+    provider: &dyn KeyProvider,
+    options: &Options,
+) -> Result<Store, OpenError> {
+    let medium = LockedMedium::lock(medium, LockKind::Exclusive, options.allow_unlocked)?;
+    if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
+        return Err(OpenError::NotEmpty);
+    }
+    let unlocked = keys::create(provider)?;
+    // No sync has happened: the first will be number 1, in copy A.
+    let root = blank_root(unlocked.header.file_id, unlocked.header.generation);
+    let cache = TagCache::new(options.tag_cache_bytes);
+    Ok(Store {
+        medium,
+        unlocked,
+        nonces: NonceSource::default(),
+        holes: options.holes,
+        read_only: false,
+        latched: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        guard: Mutex::new(Guard::for_creation()),
+        sealed_pages: AtomicU64::new(0),
+        sealed_pages_bound: AtomicU64::new(0),
+        syncing: Mutex::new(()),
+        resizing: RwLock::new(()),
+        state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
+        recovery: Recovery::default(),
+        heal_header: Mutex::new(None),
+    })
+}
+
+fn blank_root(file_id: FileId, generation: Generation) -> RootRecord {
+    RootRecord {
+        clean: false,
+        rotating: false,
+        file_id,
+        sync: SyncSeq(0),
+        generation,
+        logical_len: 0,
+        groups: 0,
+        sealed_pages: 0,
+        digest: Digest::default(),
+        tail: Tail::None,
+        rotation: RotationHint::default(),
+        page_zero: Box::new([0; PAGE_ZERO_SIZE]),
+    }
+}
+
+impl Store {
+    /// Writes what redb made: both roots, header B, one `fsync`, header A, one `fsync`.
+    ///
+    /// # Errors
+    /// Any failure leaves a creation that was cut off.
+    pub(crate) fn finish_creation(&self) -> Result<(), StoreError> {
+        *self.guard() = Guard::off();
+        self.latch(self.write_creation())
+    }
+
+    fn write_creation(&self) -> Result<(), StoreError> {
+        if self.holes.create_unordered() {
+            self.write_header(CopyId::A)?;
+            self.write_header(CopyId::B)?;
+            self.medium.sync()?;
+        }
+        // Two syncs that differ in number only: each root record copy holds the new database, and
+        // nothing of it is durable without the header that both are sealed under.
+        self.write_root_now()?;
+        self.medium.reached("create: after root A");
+        self.write_root_now()?;
+        self.medium.reached("create: after root B");
+        self.write_header(CopyId::B)?;
+        self.medium.reached("create: after header B");
+        self.medium.sync()?;
+        self.write_header(CopyId::A)?;
+        self.medium.reached("create: after header A");
+        self.medium.sync()?;
+        Ok(())
+    }
+}

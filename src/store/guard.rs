@@ -1,0 +1,82 @@
+//! The guard: while redb opens (docs/format.md, "Open", 7), its syncs are held back and, after an
+//! unclean shutdown, exactly the pages that the last sync may have torn read as zeros. Owned by
+//! `Builder` through [`Store::end_recovery`]; a bare backend never has one.
+
+use std::collections::HashMap;
+
+use super::Store;
+use crate::error::StoreError;
+use crate::layout;
+use crate::units::{GroupNo, PageNo};
+
+/// What is held back, and what is forgiven.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    held: bool,
+    creating: bool,
+    /// By group, the pages (bit i: place i) that may be torn.
+    forgiven: HashMap<GroupNo, u128>,
+    zeroed_pages: u64,
+}
+
+impl Guard {
+    /// No guard: every page is strict and every sync is carried out.
+    pub(super) fn off() -> Self {
+        Self::default()
+    }
+
+    /// Syncs are held back; these pages may be torn.
+    pub(super) fn recovering(forgiven: HashMap<GroupNo, u128>) -> Self {
+        Self { held: true, forgiven, ..Self::default() }
+    }
+
+    /// Syncs are held back while redb makes its first pages; it may set the length.
+    pub(super) fn for_creation() -> Self {
+        Self { held: true, creating: true, ..Self::default() }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(super) fn creating(&self) -> bool {
+        self.creating
+    }
+
+    /// Whether a page that doesn't open is to read as zeros; counts it if so.
+    pub(super) fn forgives(&mut self, page: PageNo) -> bool {
+        let (group, place) = layout::place_of(page);
+        let forgiven = self.forgiven.get(&group).is_some_and(|fresh| fresh >> place & 1 == 1);
+        self.zeroed_pages += u64::from(forgiven);
+        forgiven
+    }
+}
+
+impl Store {
+    /// Ends the guard before redb has seen the store, for a bare backend: no page is forgiven.
+    ///
+    /// # Errors
+    /// Healing failed.
+    pub(crate) fn end_guard_strictly(&self) -> Result<(), StoreError> {
+        *self.guard() = Guard::off();
+        self.heal_header()
+    }
+
+    /// Ends the guard once redb has opened: from here on every page is strict, for good. One
+    /// ordinary sync carries what redb repaired, then stale header copies are healed. Returns how
+    /// many torn pages redb was given as zeros.
+    ///
+    /// # Errors
+    /// The sync or the healing failed: the database must not be used.
+    pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
+        let zeroed_pages = {
+            let mut guard = self.guard();
+            let zeroed_pages = guard.zeroed_pages;
+            *guard = Guard::off();
+            zeroed_pages
+        };
+        self.sync()?;
+        self.heal_header()?;
+        Ok(zeroed_pages)
+    }
+}

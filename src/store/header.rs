@@ -1,0 +1,102 @@
+//! The two header copies in the file: reading the newer one, and writing back a stale or torn
+//! second copy.
+
+use std::sync::PoisonError;
+
+use super::Store;
+use crate::error::{OpenError, StoreError};
+use crate::format::header::{HeaderBytes, NotAHeader, UnverifiedHeader};
+use crate::layout::{self, HEADER_COPY_SIZE, PREAMBLE_BYTES};
+use crate::medium::Medium;
+use crate::random;
+use crate::units::CopyId;
+
+/// The header copy to go by, and what is to be said of the other one.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) newest: UnverifiedHeader,
+    /// The copy that is torn, stale or missing, and wants to be rewritten from the newest.
+    pub(super) stale: Option<CopyId>,
+    /// Copy A was never written, as in a creation that was cut off.
+    pub(super) a_is_blank: bool,
+}
+
+/// Reads both copies and takes the highest generation; never a lower one, whatever happens later.
+///
+/// # Errors
+/// Says what the bytes are where neither is a header copy that can be tried.
+pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
+    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
+    if len == 0 {
+        return Err(OpenError::Empty);
+    }
+    let a_bytes = read_copy(medium, len, CopyId::A)?;
+    let a = UnverifiedHeader::decode(&a_bytes, CopyId::A);
+    let b = UnverifiedHeader::decode(&*read_copy(medium, len, CopyId::B)?, CopyId::B);
+    let a_is_blank = matches!(a, Err(NotAHeader::Blank));
+    match (a, b) {
+        (Ok(a), Ok(b)) => {
+            let (newest, other) = if b.generation() > a.generation() { (b, a) } else { (a, b) };
+            let stale = (other.generation() < newest.generation()).then(|| other.copy());
+            Ok(Found { newest, stale, a_is_blank })
+        }
+        (Ok(newest), Err(_)) => Ok(Found { newest, stale: Some(CopyId::B), a_is_blank }),
+        (Err(_), Ok(newest)) => Ok(Found { newest, stale: Some(CopyId::A), a_is_blank }),
+        (Err(a), Err(b)) => Err(neither(&a_bytes, len, a, b)),
+    }
+}
+
+// What stands there instead of a header.
+fn neither(a_bytes: &HeaderBytes, len: u64, a: NotAHeader, b: NotAHeader) -> OpenError {
+    if a_bytes.starts_with(b"redb\x1a\x0a\xa9\x0d\x0a") {
+        return OpenError::PlainRedb;
+    }
+    for fault in [a, b] {
+        match fault {
+            NotAHeader::Version(found) => return OpenError::UnsupportedVersion { found },
+            NotAHeader::Features(bits) => return OpenError::UnsupportedFeatures { bits },
+            _ => {}
+        }
+    }
+    // One copy that was ours once, or room for both that holds nothing: a header was lost.
+    let was_ours = |fault| matches!(fault, NotAHeader::Torn | NotAHeader::Malformed(_));
+    let both_blank = (a, b) == (NotAHeader::Blank, NotAHeader::Blank);
+    if was_ours(a) || was_ours(b) || (both_blank && len >= PREAMBLE_BYTES) {
+        return OpenError::HeaderLost;
+    }
+    OpenError::NotStrongroom
+}
+
+// What the file has of a copy; bytes beyond its end are zeros.
+fn read_copy(medium: &dyn Medium, len: u64, copy: CopyId) -> Result<Box<HeaderBytes>, OpenError> {
+    let start = layout::header_start(copy).0;
+    let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
+    let there = len.saturating_sub(start).min(HEADER_COPY_SIZE as u64);
+    let there = usize::try_from(there).unwrap_or(HEADER_COPY_SIZE);
+    let room = bytes.get_mut(..there).unwrap_or_default();
+    medium.read_at(start, room).map_err(OpenError::io("reading the header"))?;
+    Ok(bytes)
+}
+
+impl Store {
+    /// Writes the current header to one copy; not durable before the next `fsync`.
+    pub(super) fn write_header(&self, copy: CopyId) -> Result<(), StoreError> {
+        let salt = random::array()?;
+        let bytes = self.unlocked.header.encode(copy, &salt, &self.unlocked.data_mac_key);
+        self.medium.write_at(layout::header_start(copy).0, &*bytes)?;
+        Ok(())
+    }
+
+    /// Rewrites the copy that was found stale or torn at open, if any.
+    pub(super) fn heal_header(&self) -> Result<(), StoreError> {
+        let stale = self.heal_header.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(copy) = stale else { return Ok(()) };
+        if self.state().durable.root.clean {
+            self.write_root_now()?;
+        }
+        self.latch(self.write_header(copy))?;
+        self.latch(self.medium.sync().map_err(StoreError::Io))?;
+        self.medium.reached("header: after healing");
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! What the store knows: the durable root, one row a group, and the state that the next sync will
+//! make durable. Pure bookkeeping, under one lock, no I/O.
+
+use super::tags::TagCache;
+use crate::crypto::digest::DigestKey;
+use crate::format::clean_index::Row;
+use crate::format::root_record::{RootRecord, Tail};
+use crate::format::tag_page::{Entry, TagPage};
+use crate::layout::PAGE_ZERO_SIZE;
+use crate::units::{CopyId, Generation, GroupNo};
+
+/// The root record that a crash now would leave, and which copy it is.
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) root: RootRecord,
+    pub(super) copy: CopyId,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) durable: Durable,
+    /// The durable tag page of every group that the durable root counts.
+    pub(super) rows: Vec<Row>,
+    pub(super) cache: TagCache,
+    pub(super) logical_len: u64,
+    /// Groups that have tag pages; those beyond are absent, whatever bytes lie there.
+    pub(super) groups: u64,
+    pub(super) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
+    pub(super) generation: Generation,
+    /// Something besides tag pages changed since the durable root.
+    pub(super) dirty: bool,
+    /// The length shrank: the file may be cut once that is durable.
+    pub(super) cut_pending: bool,
+}
+
+/// One tag page on its way to disk.
+#[derive(Debug)]
+pub(super) struct PendingTagPage {
+    pub(super) group: GroupNo,
+    pub(super) page: Box<TagPage>,
+    /// Where it goes: the copy that is not the durable one, or both where none is durable yet.
+    pub(super) copies: &'static [CopyId],
+}
+
+/// A snapshot of everything the next root record will speak of.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) tag_pages: Vec<PendingTagPage>,
+    /// The root to be, complete but for its digest, which wants the tags of the tag pages.
+    pub(super) root: RootRecord,
+    pub(super) copy: CopyId,
+    pub(super) cut_pending: bool,
+}
+
+impl State {
+    pub(super) fn new(root: RootRecord, copy: CopyId, rows: Vec<Row>, cache: TagCache) -> Self {
+        Self {
+            logical_len: root.logical_len,
+            groups: root.groups,
+            page_zero: root.page_zero.clone(),
+            generation: root.generation,
+            durable: Durable { root, copy },
+            rows,
+            cache,
+            dirty: false,
+            cut_pending: false,
+        }
+    }
+
+    /// The durable row of a group.
+    pub(super) fn row(&self, group: GroupNo) -> Option<Row> {
+        usize::try_from(group.0).ok().and_then(|index| self.rows.get(index)).copied()
+    }
+
+    /// Whether the durable root counts this group: then its durable copy must not be touched.
+    fn is_durable(&self, group: GroupNo) -> bool {
+        group.0 < self.durable.root.groups
+    }
+
+    /// Publishes a page that was written. `false` where its tag page must be loaded first.
+    pub(super) fn publish(
+        &mut self,
+        group: GroupNo,
+        first_place: usize,
+        entries: &[Entry],
+    ) -> bool {
+        while self.groups <= group.0 {
+            // Every group that the count passes gets a tag page, so that nothing older can wake
+            // up there.
+            self.cache.insert_dirty(GroupNo(self.groups), Box::new(TagPage::absent()));
+            self.groups += 1;
+        }
+        let Some(page) = self.cache.change(group) else { return false };
+        for (place, entry) in (first_place..).zip(entries) {
+            page.put_fresh(place, *entry);
+        }
+        true
+    }
+
+    /// Makes the pages of a group from `place` on absent. `false` where its tag page must be
+    /// loaded first.
+    pub(super) fn cut_group(&mut self, group: GroupNo, place: usize) -> bool {
+        let Some(page) = self.cache.get(group) else { return false };
+        if !page.is_absent_from(place)
+            && let Some(page) = self.cache.change(group)
+        {
+            page.cut_from(place);
+        }
+        true
+    }
+
+    /// Drops the groups from `groups` on. Rows stay: the durable root still counts them.
+    pub(super) fn drop_groups_from(&mut self, groups: u64) {
+        for group in groups..self.groups {
+            self.cache.forget(GroupNo(group));
+        }
+        self.groups = self.groups.min(groups);
+    }
+
+    /// Whether a sync has anything to write.
+    pub(super) fn needs_sync(&self) -> bool {
+        self.dirty || self.cache.has_dirty()
+    }
+
+    /// Takes what the next root will speak of. From here on, changes belong to the sync after it.
+    pub(super) fn take_snapshot(&mut self, sealed_pages: u64) -> Snapshot {
+        let sync = self.durable.root.sync.next();
+        let mut tag_pages = Vec::new();
+        for (group, mut page) in self.cache.take_dirty() {
+            page.sync = sync;
+            let copies: &[CopyId] = match self.row(group).filter(|_| self.is_durable(group)) {
+                Some(Row { copy: CopyId::A, .. }) => &[CopyId::B],
+                Some(Row { copy: CopyId::B, .. }) => &[CopyId::A],
+                None => &CopyId::BOTH,
+            };
+            tag_pages.push(PendingTagPage { group, page, copies });
+        }
+        let durable = &self.durable.root;
+        let root = RootRecord {
+            clean: false,
+            sync,
+            generation: self.generation,
+            logical_len: self.logical_len,
+            groups: self.groups,
+            sealed_pages,
+            tail: Tail::None,
+            page_zero: self.page_zero.clone(),
+            ..durable.clone()
+        };
+        self.dirty = false;
+        Snapshot {
+            tag_pages,
+            root,
+            copy: self.durable.copy.other(),
+            cut_pending: std::mem::take(&mut self.cut_pending),
+        }
+    }
+
+    /// Adds the new rows to the snapshot's digest and takes out what they replace or what a
+    /// shrink dropped.
+    pub(super) fn complete_digest(
+        &self,
+        root: &mut RootRecord,
+        new_rows: &[(GroupNo, Row)],
+        key: &DigestKey<'_>,
+    ) {
+        let mut digest = self.durable.root.digest;
+        let mut toggle = |group, row: Row| key.toggle(&mut digest, group, row.sync, &row.tag);
+        for (group, row) in new_rows {
+            if let Some(old) = self.row(*group).filter(|_| self.is_durable(*group)) {
+                toggle(*group, old);
+            }
+            toggle(*group, *row);
+        }
+        for group in root.groups..self.durable.root.groups {
+            if let Some(old) = self.row(GroupNo(group)) {
+                toggle(GroupNo(group), old);
+            }
+        }
+        root.digest = digest;
+    }
+
+    /// The snapshot is durable: flips which copies are.
+    pub(super) fn finish_sync(
+        &mut self,
+        root: RootRecord,
+        copy: CopyId,
+        new_rows: &[(GroupNo, Row)],
+    ) {
+        for (group, row) in new_rows {
+            let Ok(index) = usize::try_from(group.0) else { continue };
+            match self.rows.get_mut(index) {
+                Some(place) => *place = *row,
+                None => self.rows.push(*row),
+            }
+            self.cache.settle(*group);
+        }
+        self.rows.truncate(usize::try_from(root.groups).unwrap_or(usize::MAX));
+        self.durable = Durable { root, copy };
+    }
+}

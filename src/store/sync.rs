@@ -1,0 +1,123 @@
+//! The ordered sync (docs/format.md, "Sync"): dirty tag pages to the copies that are not durable,
+//! a root record that names them to the copy that is not durable, one `fsync`, and only then the
+//! flip in memory. A crash before the `fsync` returns leaves the state before or, where everything
+//! landed, the state after; never a mix, because the root's digest covers every tag page.
+//!
+//! An entry is published only after its page was written, and the snapshot of dirty tag pages is
+//! taken under the same lock: so a durable tag is never newer than its page.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use super::state::{PendingTagPage, Snapshot};
+use crate::crypto::digest::DigestKey;
+use crate::error::StoreError;
+use crate::format::associated_data::Place;
+use crate::format::clean_index::Row;
+use crate::layout;
+use crate::units::{CopyId, GroupNo};
+
+/// The pages that a root record lets the store seal before the next one, at most.
+const RESERVE_MAX: u64 = 1 << 20;
+/// And at least.
+const RESERVE_MIN: u64 = 256;
+
+impl Store {
+    /// Makes everything written so far durable. While the guard is held it does nothing: what redb
+    /// flushes inside its own open becomes durable in one sync at its end.
+    ///
+    /// # Errors
+    /// Any failure latches the store: no retry, no flip.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.check_writable()?;
+        if self.guard().is_held() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state().needs_sync() {
+            self.sync_snapshot()
+        } else {
+            self.latch(self.medium.sync().map_err(StoreError::Io))
+        }
+    }
+
+    /// A sync even if nothing changed: the root record itself is what has to be written.
+    pub(super) fn write_root_now(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sync_snapshot()
+    }
+
+    pub(super) fn sync_snapshot(&self) -> Result<(), StoreError> {
+        self.latch(self.write_snapshot())
+    }
+
+    fn write_snapshot(&self) -> Result<(), StoreError> {
+        // Data pages and the tag pages they dirty are counted before they are sealed, up to this
+        // bound; what the record states leaves room for the few seals that aren't: roots, a tag
+        // page that a shrink cut, the clean index.
+        let sealed_pages = self.sealed_pages.fetch_add(1, Ordering::AcqRel);
+        let bound = sealed_pages.saturating_add(self.reserve());
+        let Snapshot { tag_pages, mut root, copy, cut_pending } =
+            self.state_mut().take_snapshot(bound);
+        let uncounted = RESERVE_MIN + layout::clean_index_pages(root.groups);
+        root.sealed_pages = bound.saturating_add(uncounted);
+
+        let mut new_rows = Vec::with_capacity(tag_pages.len());
+        for pending in tag_pages {
+            new_rows.push(self.write_tag_page(pending)?);
+        }
+        self.medium.reached("sync: after tag pages");
+
+        let digest_key = DigestKey::new(&self.keyring().active().digest, self.keyring().file_id());
+        self.state().complete_digest(&mut root, &new_rows, &digest_key);
+        self.write_root(&root, copy)?;
+        self.medium.reached("sync: after root record");
+
+        self.medium.sync()?;
+        self.medium.reached("sync: after fsync");
+
+        {
+            let mut state = self.state_mut();
+            state.finish_sync(root, copy, &new_rows);
+            state.cache.trim();
+        }
+        self.sealed_pages_bound.store(bound, Ordering::Release);
+        if cut_pending { self.cut_file() } else { Ok(()) }
+    }
+
+    fn reserve(&self) -> u64 {
+        (self.unlocked.header.policy.sealed_pages_soft / 16).clamp(RESERVE_MIN, RESERVE_MAX)
+    }
+
+    fn write_tag_page(&self, pending: PendingTagPage) -> Result<(GroupNo, Row), StoreError> {
+        let PendingTagPage { group, page, copies } = pending;
+        let key = self.keyring().active();
+        let record = page.encode().seal(
+            &key.tag_page,
+            self.nonces.next()?,
+            self.keyring().file_id(),
+            key.epoch,
+            Place::TagPage(group),
+        );
+        for copy in copies {
+            self.medium.write_at(layout::tag_page_start(group, *copy).0, record.bytes())?;
+        }
+        let copy = copies.first().copied().unwrap_or(CopyId::A);
+        Ok((group, Row { sync: page.sync, tag: record.tag(), copy }))
+    }
+
+    // A smaller length is durable: what lies behind it may go. Alone, so that no page is on its
+    // way to where the cut falls.
+    fn cut_file(&self) -> Result<(), StoreError> {
+        let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
+        let end = {
+            let state = self.state();
+            layout::data_end(state.logical_len.max(state.durable.root.logical_len))
+        };
+        if self.medium.len()? > end.0 {
+            self.medium.set_len(end.0)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! The tag-page cache: bounded memory for clean tag pages, dirty ones pinned until a sync has made
+//! them durable. Loading happens outside the lock; what was loaded counts only if the group's row
+//! is still the one it was loaded for.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Store;
+use crate::error::{Damage, StoreError};
+use crate::format::clean_index::Row;
+use crate::format::record::SealedRecord;
+use crate::format::tag_page::{Entry, TagPage};
+use crate::layout::{self, PAGE_SIZE};
+use crate::units::GroupNo;
+
+/// Too small a cache would load a tag page for every page read.
+const CACHED_PAGES_MIN: usize = 8;
+
+#[derive(Debug)]
+struct Cached {
+    page: Box<TagPage>,
+    /// In the snapshot of a sync that has not returned.
+    syncing: bool,
+    /// Used since the clock hand last passed.
+    used: AtomicBool,
+}
+
+/// Tag pages by group, evicted by the clock algorithm.
+#[derive(Debug)]
+pub(super) struct TagCache {
+    pages: HashMap<GroupNo, Cached>,
+    clock: VecDeque<GroupNo>,
+    /// Changed since the last snapshot, in file order.
+    dirty: BTreeSet<GroupNo>,
+    limit: usize,
+}
+
+impl TagCache {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        let limit = (limit_bytes / PAGE_SIZE).max(CACHED_PAGES_MIN);
+        Self { pages: HashMap::new(), clock: VecDeque::new(), dirty: BTreeSet::new(), limit }
+    }
+
+    pub(super) fn get(&self, group: GroupNo) -> Option<&TagPage> {
+        let cached = self.pages.get(&group)?;
+        cached.used.store(true, Ordering::Relaxed);
+        Some(&cached.page)
+    }
+
+    /// A cached page, to be changed: it is dirty from here on.
+    pub(super) fn change(&mut self, group: GroupNo) -> Option<&mut TagPage> {
+        let cached = self.pages.get_mut(&group)?;
+        self.dirty.insert(group);
+        Some(&mut cached.page)
+    }
+
+    /// A tag page just loaded from the medium.
+    fn insert_loaded(&mut self, group: GroupNo, page: Box<TagPage>) {
+        self.insert(group, page);
+        self.evict();
+    }
+
+    /// A tag page that no medium holds yet.
+    pub(super) fn insert_dirty(&mut self, group: GroupNo, page: Box<TagPage>) {
+        self.forget(group);
+        self.insert(group, page);
+        self.dirty.insert(group);
+    }
+
+    fn insert(&mut self, group: GroupNo, page: Box<TagPage>) {
+        let cached = Cached { page, syncing: false, used: AtomicBool::new(true) };
+        if self.pages.insert(group, cached).is_none() {
+            self.clock.push_back(group);
+        }
+    }
+
+    // One round of the clock at most: dirty pages and pages of a running sync stay.
+    fn evict(&mut self) {
+        for _ in 0..self.clock.len() {
+            if self.pages.len() <= self.limit {
+                return;
+            }
+            let Some(group) = self.clock.pop_front() else { return };
+            match self.pages.get(&group) {
+                None => {}
+                Some(cached) if cached.syncing || self.dirty.contains(&group) => {
+                    self.clock.push_back(group);
+                }
+                Some(cached) if cached.used.swap(false, Ordering::Relaxed) => {
+                    self.clock.push_back(group);
+                }
+                Some(_) => {
+                    self.pages.remove(&group);
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, group: GroupNo) {
+        if self.pages.remove(&group).is_some() {
+            self.dirty.remove(&group);
+            self.clock.retain(|other| *other != group);
+        }
+    }
+
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Copies of all dirty pages, in the order in which they lie in the file. The cached ones are
+    /// clean from here on, with no fresh page, but stay until [`TagCache::settle`].
+    pub(super) fn take_dirty(&mut self) -> Vec<(GroupNo, Box<TagPage>)> {
+        let mut taken = Vec::with_capacity(self.dirty.len());
+        for group in std::mem::take(&mut self.dirty) {
+            if let Some(cached) = self.pages.get_mut(&group) {
+                taken.push((group, cached.page.clone()));
+                cached.page.clear_fresh();
+                cached.syncing = true;
+            }
+        }
+        taken
+    }
+
+    /// A page of the snapshot is durable.
+    pub(super) fn settle(&mut self, group: GroupNo) {
+        if let Some(cached) = self.pages.get_mut(&group) {
+            cached.syncing = false;
+        }
+    }
+
+    /// After a sync: back to the limit.
+    pub(super) fn trim(&mut self) {
+        self.evict();
+        self.evict();
+    }
+}
+
+impl Store {
+    /// Asks a group's tag page something, loading it where it isn't cached. `None` is asked of no
+    /// page: the group has none, all of it is absent.
+    pub(super) fn with_tag_page<T>(
+        &self,
+        group: GroupNo,
+        mut ask: impl FnMut(&TagPage) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        loop {
+            let row = {
+                let state = self.state();
+                if group.0 >= state.groups {
+                    return Ok(None);
+                }
+                if let Some(page) = state.cache.get(group) {
+                    return Ok(Some(ask(page)));
+                }
+                state.row(group)
+            };
+            self.load_tag_page(group, row)?;
+        }
+    }
+
+    /// The entries of a run of pages in one group.
+    pub(super) fn entries(
+        &self,
+        group: GroupNo,
+        first_place: usize,
+        out: &mut [Entry],
+    ) -> Result<(), StoreError> {
+        let found = self.with_tag_page(group, |page| {
+            for (place, entry) in (first_place..).zip(out.iter_mut()) {
+                *entry = page.entry(place);
+            }
+        })?;
+        if found.is_none() {
+            out.fill(Entry::ABSENT);
+        }
+        Ok(())
+    }
+
+    // Reads a tag page and caches it, unless a sync replaced it meanwhile.
+    fn load_tag_page(&self, group: GroupNo, row: Option<Row>) -> Result<(), StoreError> {
+        let Some(row) = row else {
+            return Err(StoreError::Misuse("a group without a row and without a tag page"));
+        };
+        let loaded = self.read_tag_page(group, row);
+        let mut state = self.state_mut();
+        if state.row(group) != Some(row) || state.cache.get(group).is_some() {
+            return Ok(());
+        }
+        state.cache.insert_loaded(group, Box::new(loaded?));
+        Ok(())
+    }
+
+    fn read_tag_page(&self, group: GroupNo, row: Row) -> Result<TagPage, StoreError> {
+        let offset = layout::tag_page_start(group, row.copy);
+        let damage = Damage::TagPage { group, offset };
+        let mut record = SealedRecord::blank();
+        self.medium.read_at(offset.0, record.bytes_mut()).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Damage::Truncated { offset }.into(),
+            _ => StoreError::Io(error),
+        })?;
+        // Equal to what the digest vouched for, and only then worth opening.
+        if record.tag() != row.tag {
+            return Err(damage.into());
+        }
+        let key = self.keyring().get(record.epoch()).ok_or(damage)?;
+        let page =
+            TagPage::open(&record, &key.tag_page, self.keyring().file_id(), group).ok_or(damage)?;
+        if page.sync == row.sync { Ok(page) } else { Err(damage.into()) }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the harness needs of a database under test, and plain redb as the first of them.
+
+use std::io;
+
+use strongroom::medium::Medium;
+use strongroom::redb;
+use strongroom::testkit::{CrashMedium, Hole};
+
+/// How a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// redb's cache, small so that pages are evicted in the middle of transactions.
+    pub cache_bytes: usize,
+    /// A mistake to plant.
+    pub hole: Option<Hole>,
+}
+
+/// Why an open failed.
+#[derive(Debug)]
+pub enum NotOpened {
+    /// It says that creation was cut off, which it may say only if that is so.
+    CreationCut(String),
+    /// Anything else.
+    Failed(String),
+}
+
+/// A database that the harness can crash.
+pub trait Room: Sized {
+    /// For figures.
+    const NAME: &'static str;
+    /// Makes a new one.
+    fn create(medium: CrashMedium, settings: Settings) -> Result<Self, String>;
+    /// Opens what is there.
+    fn open(medium: CrashMedium, settings: Settings) -> Result<Self, NotOpened>;
+    /// For transactions.
+    fn redb(&self) -> &redb::Database;
+    /// Compacts.
+    fn compact(&mut self) -> Result<bool, String>;
+    /// Checks; true where nothing was wrong.
+    fn check_integrity(&mut self) -> Result<bool, String>;
+    /// Closes cleanly.
+    fn close(self) -> Result<(), String>;
+}
+
+/// redb straight on the medium: what a crash does to it is the yardstick.
+#[derive(Debug)]
+pub struct PlainBackend(pub CrashMedium);
+
+impl redb::StorageBackend for PlainBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+}
+
+/// Plain redb.
+pub struct Plain(redb::Database);
+
+/// Opens redb on any backend; makes a database where the backend is empty.
+pub fn redb_on(
+    backend: impl redb::StorageBackend,
+    settings: Settings,
+) -> Result<redb::Database, String> {
+    redb::Builder::new()
+        .set_cache_size(settings.cache_bytes)
+        .create_with_backend(backend)
+        .map_err(|error| error.to_string())
+}
+
+macro_rules! redb_room {
+    ($room:ident, $name:literal, $backend:path) => {
+        impl Room for $room {
+            const NAME: &'static str = $name;
+
+            fn create(medium: CrashMedium, settings: Settings) -> Result<Self, String> {
+                redb_on($backend(medium), settings).map($room)
+            }
+
+            fn open(medium: CrashMedium, settings: Settings) -> Result<Self, NotOpened> {
+                redb_on($backend(medium), settings).map($room).map_err(NotOpened::Failed)
+            }
+
+            fn redb(&self) -> &redb::Database {
+                &self.0
+            }
+
+            fn compact(&mut self) -> Result<bool, String> {
+                self.0.compact().map_err(|error| error.to_string())
+            }
+
+            fn check_integrity(&mut self) -> Result<bool, String> {
+                self.0.check_integrity().map_err(|error| error.to_string())
+            }
+
+            fn close(self) -> Result<(), String> {
+                self.0.close().map_err(|error| error.to_string())
+            }
+        }
+    };
+}
+
+redb_room!(Plain, "plain_redb", PlainBackend);
+
+/// redb on [`crate::naive::NaiveBackend`].
+pub struct Naive(redb::Database);
+
+redb_room!(Naive, "naive", crate::naive::NaiveBackend::new);
