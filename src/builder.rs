@@ -239,6 +239,42 @@ impl Builder {
     }
 }
 
+/// The short way in: a [`Builder`] with the defaults.
+impl Database {
+    /// Creates a database in a new file; [`Builder::create`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
+    pub fn create(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+        Builder::new().create(path, &key)
+    }
+
+    /// Opens an existing database; [`Builder::open`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
+    pub fn open(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+        Builder::new().open(path, &key)
+    }
+
+    /// Opens an existing database for reading only; [`Builder::open_read_only`] with the defaults.
+    ///
+    /// # Errors
+    /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
+    pub fn open_read_only(
+        path: impl AsRef<Path>,
+        key: impl KeyProvider,
+    ) -> Result<ReadOnlyDatabase, OpenError> {
+        Builder::new().open_read_only(path, &key)
+    }
+
+    /// [`Builder::new`].
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
 fn refuse_directory(path: &Path) -> Result<(), OpenError> {
     if path.is_dir() { Err(OpenError::IsDirectory(path.to_owned())) } else { Ok(()) }
 }

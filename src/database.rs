@@ -2,12 +2,9 @@
 //! and the few calls that redb wants by value or by unique reference.
 
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::builder::Builder;
 use crate::error::{Error, OpenError};
-use crate::keys::KeyProvider;
 use crate::store::{Recovery, Store};
 
 /// An open, encrypted database. Dereferences to [`redb::Database`]: transactions, tables and
@@ -54,39 +51,6 @@ impl Deref for Database {
 impl Database {
     pub(crate) fn new(db: redb::Database, store: Arc<Store>, torn_pages: u64) -> Self {
         Self { db, store, torn_pages }
-    }
-
-    /// Creates a database in a new file; [`Builder::create`] with the defaults.
-    ///
-    /// # Errors
-    /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
-    pub fn create(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
-        Builder::new().create(path, &key)
-    }
-
-    /// Opens an existing database; [`Builder::open`] with the defaults.
-    ///
-    /// # Errors
-    /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
-    pub fn open(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
-        Builder::new().open(path, &key)
-    }
-
-    /// Opens an existing database for reading only; [`Builder::open_read_only`] with the defaults.
-    ///
-    /// # Errors
-    /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
-    pub fn open_read_only(
-        path: impl AsRef<Path>,
-        key: impl KeyProvider,
-    ) -> Result<ReadOnlyDatabase, OpenError> {
-        Builder::new().open_read_only(path, &key)
-    }
-
-    /// [`Builder::new`].
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::new()
     }
 
     /// Moves pages to the front of the file and cuts it; `true` if that made it smaller. See

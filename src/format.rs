@@ -9,6 +9,8 @@ pub(crate) mod header;
 pub(crate) mod key_slot;
 pub(crate) mod record;
 pub(crate) mod root_record;
+#[cfg(feature = "testkit")]
+pub(crate) mod snapshot;
 pub(crate) mod tag_page;
 
 /// The format's major version, and with it the cipher suite.

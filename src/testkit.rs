@@ -8,9 +8,11 @@
 
 mod crash;
 mod crash_log;
+mod decoders;
 mod rng;
 
 pub use crate::holes::Hole;
 pub use crash::CrashMedium;
 pub use crash_log::{Crash, Survival, Tearing};
+pub use decoders::{decode_anything, format_snapshot};
 pub use rng::SeededRandom;

@@ -36,8 +36,6 @@ pub(crate) enum Purpose {
     TagPage,
     /// Data key -> seals root records.
     RootRecord,
-    /// Data key -> seals the rotation journal.
-    Journal,
     /// Data key -> seals the clean index.
     CleanIndex,
     /// Data key -> keys the digest over tag pages.
@@ -46,7 +44,8 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
-    pub(crate) const ALL: [Self; 15] = [
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) const ALL: [Self; 14] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
@@ -59,7 +58,6 @@ impl Purpose {
         Self::Page,
         Self::TagPage,
         Self::RootRecord,
-        Self::Journal,
         Self::CleanIndex,
         Self::Digest,
     ];
@@ -79,7 +77,6 @@ impl Purpose {
             Self::Page => "strongroom 2026-11 page v1",
             Self::TagPage => "strongroom 2026-11 tag-page v1",
             Self::RootRecord => "strongroom 2026-11 root-record v1",
-            Self::Journal => "strongroom 2026-11 journal v1",
             Self::CleanIndex => "strongroom 2026-11 clean-index v1",
             Self::Digest => "strongroom 2026-11 digest v1",
         }

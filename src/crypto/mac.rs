@@ -21,3 +21,9 @@ pub(crate) fn equal(left: &[u8; 32], right: &[u8; 32]) -> bool {
     // `blake3::Hash` compares in constant time.
     Hash::from_bytes(*left) == Hash::from_bytes(*right)
 }
+
+/// Plain BLAKE3, to name bytes in a test.
+#[cfg(feature = "testkit")]
+pub(crate) fn plain_hash(bytes: &[u8]) -> [u8; 32] {
+    blake3::hash(bytes).into()
+}

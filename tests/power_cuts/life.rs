@@ -2,7 +2,7 @@
 //! recovery, and judged after each restart that is let through. The verdict is a value; nothing
 //! here panics on purpose, and a panic of the store is caught and counted by the caller.
 
-use strongroom::testkit::{Crash, CrashMedium, SeededRandom, Survival, Tearing};
+use strongroom::testkit::{Crash, CrashMedium, Hole, SeededRandom, Survival, Tearing};
 
 use crate::model::{Found, History, Observed, Value};
 use crate::room::{NotOpened, Room, Settings};
@@ -66,12 +66,12 @@ enum Kind {
 }
 
 /// Runs one seed.
-pub fn run<R: Room>(settings: Option<strongroom::testkit::Hole>, menu: Menu, seed: u64) -> Story {
+pub fn run<R: Room>(hole: Option<Hole>, menu: Menu, seed: u64) -> Story {
     let mut random = SeededRandom::new(seed);
     let cache_bytes = *random.pick(&[0, 64 << 10, 64 << 10, 256 << 10, 1 << 20]).unwrap();
     let mut life = Life {
         medium: CrashMedium::new(random.next_u64()),
-        settings: Settings { cache_bytes, hole: settings },
+        settings: Settings { cache_bytes, hole },
         taste: Taste::draw(&mut random),
         random,
         menu,
@@ -84,6 +84,36 @@ pub fn run<R: Room>(settings: Option<strongroom::testkit::Hole>, menu: Menu, see
         Ok(verdict) | Err(verdict) => verdict,
     };
     Story { verdict, crashes: life.crashes, trace: life.trace }
+}
+
+/// Which units land, and which of them.
+fn draw_loss(random: &mut SeededRandom) -> (Tearing, Survival) {
+    let tearing = *random.pick(&Tearing::ALL).unwrap();
+    let survival = match random.below(10) {
+        0 => Survival::Each(0.0),
+        1 => Survival::Each(1.0),
+        2 => Survival::Prefix,
+        3 => Survival::AllButOne,
+        4 => Survival::OnlyOne,
+        5 => Survival::Each(0.1),
+        6 => Survival::Each(0.9),
+        _ => Survival::Each(0.5),
+    };
+    (tearing, survival)
+}
+
+/// Plans the next crash somewhere ahead; says where.
+fn arm(medium: &CrashMedium, random: &mut SeededRandom, next: Kind, horizon: u64) -> String {
+    if next == Kind::FailedSync {
+        let (tearing, survival) = draw_loss(random);
+        let syncs = random.skewed_below(horizon.div_ceil(8));
+        medium.fail_sync_after(syncs, tearing, survival);
+        format!("armed: sync {syncs} from now fails, {tearing:?}, {survival:?}")
+    } else {
+        let operations = random.skewed_below(horizon);
+        medium.cut_after(operations);
+        format!("armed: {next:?} after {operations} operations")
+    }
 }
 
 struct Life {
@@ -135,38 +165,6 @@ impl Life {
         }
     }
 
-    fn draw_loss(&mut self) -> (Tearing, Survival) {
-        let tearing = *self.random.pick(&Tearing::ALL).unwrap();
-        let survival = match self.random.below(10) {
-            0 => Survival::Each(0.0),
-            1 => Survival::Each(1.0),
-            2 => Survival::Prefix,
-            3 => Survival::AllButOne,
-            4 => Survival::OnlyOne,
-            5 => Survival::Each(0.1),
-            6 => Survival::Each(0.9),
-            _ => Survival::Each(0.5),
-        };
-        (tearing, survival)
-    }
-
-    /// Arms the next crash somewhere ahead.
-    fn arm(&mut self, horizon: u64) {
-        match self.next {
-            Kind::FailedSync => {
-                let (tearing, survival) = self.draw_loss();
-                let syncs = self.random.skewed_below(horizon.div_ceil(8));
-                self.medium.fail_sync_after(syncs, tearing, survival);
-                self.note(format!("armed: sync {syncs} from now fails, {tearing:?} {survival:?}"));
-            }
-            Kind::Power | Kind::Kill => {
-                let operations = self.random.skewed_below(horizon);
-                self.medium.cut_after(operations);
-                self.note(format!("armed: {:?} after {operations}", self.next));
-            }
-        }
-    }
-
     /// Whether an error is the crash's doing.
     fn crashed(&self) -> bool {
         self.medium.is_off() || self.medium.sync_failed()
@@ -175,30 +173,18 @@ impl Life {
     /// Works until something gives; the database is dropped when this returns, as a process that
     /// ends, or closed cleanly (`true`).
     fn work_until_crash<R: Room>(&mut self, db: R) -> Result<bool, Verdict> {
-        let steps = 1 + self.random.skewed_below(20);
-        let armed_at = self.random.below(steps);
-        let close_at_end = self.random.chance(0.3);
-        let mut random = self.random.clone();
-        for _ in 0..64 {
-            self.random.next_u64();
-        }
-        let mut trace = std::mem::take(&mut self.trace);
-        let mut work = Work {
-            db: Some(db),
-            medium: &self.medium.clone(),
-            history: &mut History::new(),
-            random: &mut random,
-            taste: self.taste,
-            settings: self.settings,
-            trace: &mut trace,
-            held: None,
-        };
-        std::mem::swap(work.history, &mut self.history);
+        let Self { medium, history, random, trace, taste, settings, next, .. } = self;
+        let (taste, settings, next) = (*taste, *settings, *next);
+        let steps = 1 + random.skewed_below(20);
+        let armed_at = random.below(steps);
+        let close_at_end = random.chance(0.3);
+        let mut work =
+            Work { db: Some(db), medium, history, random, taste, settings, trace, held: None };
         let mut result = Ok(());
         for step in 0..steps {
             if step == armed_at {
-                self.arm(200);
-                work.trace.append(&mut self.trace);
+                let armed = arm(work.medium, work.random, next, 200);
+                work.note(armed);
             }
             result = work.step();
             if result.is_err() {
@@ -208,24 +194,21 @@ impl Life {
         let mut closed = false;
         if result.is_ok() && close_at_end && let Some(db) = work.db.take() {
             work.held = None;
-            work.trace.push("close at the end".to_owned());
+            work.note("close at the end".to_owned());
             result = db.close();
             closed = result.is_ok();
             if closed {
                 work.history.acknowledge();
             }
         }
-        std::mem::swap(work.history, &mut self.history);
         if let Err(error) = &result {
-            work.trace.push(format!("error: {error}"));
+            work.note(format!("error: {error}"));
         }
-        let idle = result.is_ok() && !closed;
-        if idle && self.next != Kind::FailedSync {
+        if result.is_ok() && !closed && next != Kind::FailedSync {
             // The crash finds the database idle and open: it must not get to close itself.
-            self.medium.cut_after(0);
+            work.medium.cut_after(0);
         }
         drop(work);
-        self.trace.append(&mut trace);
         match result {
             Err(error) if !self.crashed() || error.starts_with("WRONG DATA") => {
                 Err(Verdict::Misbehaved(error))
@@ -236,7 +219,7 @@ impl Life {
 
     /// What the plan said happens to the machine.
     fn crash_now(&mut self, closed: bool) {
-        let (tearing, survival) = self.draw_loss();
+        let (tearing, survival) = draw_loss(&mut self.random);
         let sync_failed = self.medium.sync_failed();
         let crash = match self.next {
             // The process ended by itself; the machine runs on with what the failed sync left.
@@ -264,7 +247,8 @@ impl Life {
         let mut nested = 0;
         loop {
             if nested < 2 && self.random.chance(0.6) {
-                self.arm(32);
+                let armed = arm(&self.medium, &mut self.random, self.next, 32);
+                self.note(armed);
             }
             self.note("open".to_owned());
             match R::open(self.medium.clone(), self.settings) {
@@ -319,6 +303,7 @@ impl Life {
                 Ok(Some(db))
             }
             Err(NotOpened::CreationCut(_)) => Ok(None),
+            Err(NotOpened::Failed(_)) if !R::CREATION_IS_TYPED => Ok(None),
             Err(NotOpened::Failed(error)) => {
                 Err(Verdict::FailedToOpen(format!("after a cut in creation: {error}")))
             }

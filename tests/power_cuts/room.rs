@@ -28,6 +28,8 @@ pub enum NotOpened {
 pub trait Room: Sized {
     /// For figures.
     const NAME: &'static str;
+    /// Whether open tells a cut-off creation from a lost database.
+    const CREATION_IS_TYPED: bool;
     /// Makes a new one.
     fn create(medium: CrashMedium, settings: Settings) -> Result<Self, String>;
     /// Opens what is there.
@@ -86,6 +88,7 @@ macro_rules! redb_room {
     ($room:ident, $name:literal, $backend:path) => {
         impl Room for $room {
             const NAME: &'static str = $name;
+            const CREATION_IS_TYPED: bool = false;
 
             fn create(medium: CrashMedium, settings: Settings) -> Result<Self, String> {
                 redb_on($backend(medium), settings).map($room)

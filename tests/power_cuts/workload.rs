@@ -71,7 +71,8 @@ impl<R: Room> Work<'_, R> {
         self.db.as_mut().ok_or_else(|| "no database open".to_owned())
     }
 
-    fn note(&mut self, what: String) {
+    /// Remembers what was done.
+    pub fn note(&mut self, what: String) {
         self.trace.push(format!("op {}: {what}", self.medium.operations()));
     }
 
