@@ -224,6 +224,7 @@ impl Store {
         if self.guard().is_held() && !self.guard().creating() {
             return Err(StoreError::Misuse("a change of length before recovery has ended"));
         }
+        self.leave_clean_state()?;
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
         let current = self.state().logical_len;
         if len < current {

@@ -25,13 +25,14 @@ const EPOCHS_END: usize = SLOTS_END + EPOCHS * EPOCH_SIZE;
 const ADMIN_MAC_AT: usize = 32_700;
 const DATA_MAC_AT: usize = 32_732;
 const CRC_AT: usize = 32_764;
+const LENGTH: u32 = 32_768;
 const CIPHER_AES_256_GCM_SIV: u8 = 1;
 const HASH_BLAKE3: u8 = 1;
 const ROTATION_RECORDS_SIZE: usize = 8 * 64;
 
 const _: () = assert!(SLOTS_END == 26_624 && EPOCHS_END == 30_720);
 const _: () = assert!(ADMIN_MAC_AT + 32 == DATA_MAC_AT && DATA_MAC_AT + 32 == CRC_AT);
-const _: () = assert!(CRC_AT + 4 == HEADER_COPY_SIZE);
+const _: () = assert!(CRC_AT + 4 == HEADER_COPY_SIZE && LENGTH as usize == HEADER_COPY_SIZE);
 
 /// What one who may change data may not do alone: kept in the header, for every later session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,9 +206,10 @@ impl UnverifiedHeader {
 
     /// Believes the header if the root key's MAC over all of it fits.
     pub(crate) fn verify(&self, data_mac_key: &SecretKey) -> Option<&Header> {
-        let mac = mac::tag(data_mac_key, &[&self.bytes[..DATA_MAC_AT]]);
+        let bytes: &HeaderBytes = &self.bytes;
+        let mac = mac::tag(data_mac_key, &[&bytes[..DATA_MAC_AT]]);
         let mut stored = [0; 32];
-        stored.copy_from_slice(&self.bytes[DATA_MAC_AT..CRC_AT]);
+        stored.copy_from_slice(&bytes[DATA_MAC_AT..CRC_AT]);
         mac::equal(&mac, &stored).then_some(&self.header)
     }
 }
@@ -221,13 +223,14 @@ impl Header {
         salt: &[u8; 32],
         data_mac_key: &SecretKey,
     ) -> Box<HeaderBytes> {
-        let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
-        self.encode_fields(copy, salt, &mut bytes);
+        let mut boxed = Box::new([0; HEADER_COPY_SIZE]);
+        let bytes: &mut HeaderBytes = &mut boxed;
+        self.encode_fields(copy, salt, bytes);
         let mac = mac::tag(data_mac_key, &[&bytes[..DATA_MAC_AT]]);
         bytes[DATA_MAC_AT..CRC_AT].copy_from_slice(&mac);
         let crc = UnverifiedHeader::crc(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc);
-        bytes
+        boxed
     }
 
     fn encode_fields(&self, copy: CopyId, salt: &[u8; 32], bytes: &mut HeaderBytes) {
@@ -235,7 +238,7 @@ impl Header {
         writer.bytes(&MAGIC);
         writer.u16(FORMAT_VERSION);
         writer.u16(0);
-        writer.u32(HEADER_COPY_SIZE as u32);
+        writer.u32(LENGTH);
         writer.u64(self.generation.0);
         writer.u64(self.admin_generation);
         writer.bytes(&self.file_id.0);
@@ -276,8 +279,8 @@ impl Header {
     /// What the admin MAC covers: file id, admin generation, policy and slots. Not the copy, the
     /// salt or the generation, so that a data session can carry it over.
     pub(crate) fn admin_mac(&self, admin_mac_key: &SecretKey) -> [u8; 32] {
-        let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
-        self.encode_fields(CopyId::A, &[0; 32], &mut bytes);
+        let bytes: &mut HeaderBytes = &mut Box::new([0; HEADER_COPY_SIZE]);
+        self.encode_fields(CopyId::A, &[0; 32], bytes);
         mac::tag(
             admin_mac_key,
             &[
@@ -363,11 +366,10 @@ impl EpochRecord {
 
 // The reader stands behind magic and major version.
 fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHeader> {
-    let _minor = reader.u16()?;
-    if _minor != 0 {
+    if reader.u16()? != 0 {
         return Err(Malformed("an unknown minor version").into());
     }
-    if reader.u32()? as usize != HEADER_COPY_SIZE {
+    if reader.u32()? != LENGTH {
         return Err(Malformed("a header of another length").into());
     }
     let generation = Generation(reader.u64()?);

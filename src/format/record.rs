@@ -40,13 +40,13 @@ impl SealedRecord {
     /// Its tag: what the digest and the clean index know a tag page by.
     pub(crate) fn tag(&self) -> [u8; 16] {
         let mut tag = [0; 16];
-        tag.copy_from_slice(&self.0[16..32]);
+        tag.copy_from_slice(&self.bytes()[16..32]);
         tag
     }
 
     fn nonce(&self) -> [u8; 12] {
         let mut nonce = [0; 12];
-        nonce.copy_from_slice(&self.0[4..16]);
+        nonce.copy_from_slice(&self.bytes()[4..16]);
         nonce
     }
 
@@ -63,7 +63,8 @@ impl SealedRecord {
         let mut page = self.0.clone();
         let associated_data = associated_data(file_id, self.epoch(), place);
         let (nonce, tag) = (self.nonce(), self.tag());
-        let body = &mut page[HEAD_SIZE..];
+        let bytes: &mut [u8; PAGE_SIZE] = &mut page;
+        let body = &mut bytes[HEAD_SIZE..];
         Cipher::new(key).open_in_place(&nonce, &associated_data, &tag, body)?;
         Ok(Body(page))
     }
@@ -76,11 +77,13 @@ impl Body {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0[HEAD_SIZE..]
+        let page: &[u8; PAGE_SIZE] = &self.0;
+        &page[HEAD_SIZE..]
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0[HEAD_SIZE..]
+        let page: &mut [u8; PAGE_SIZE] = &mut self.0;
+        &mut page[HEAD_SIZE..]
     }
 
     /// Seals the record in place: the plain fields are gone afterwards.
@@ -92,13 +95,14 @@ impl Body {
         epoch: Epoch,
         place: Place,
     ) -> SealedRecord {
-        let mut page = self.0;
+        let mut boxed = self.0;
+        let page: &mut [u8; PAGE_SIZE] = &mut boxed;
         let associated_data = associated_data(file_id, epoch, place);
         let tag = Cipher::new(key).seal_in_place(&nonce, &associated_data, &mut page[HEAD_SIZE..]);
         page[..4].copy_from_slice(&epoch.0.to_le_bytes());
         page[4..16].copy_from_slice(&nonce);
         page[16..32].copy_from_slice(&tag);
-        SealedRecord(page)
+        SealedRecord(boxed)
     }
 }
 

@@ -65,7 +65,8 @@ impl RootRecord {
     /// Whether redb's last commit in this state used two phases: then no page it can reach may be
     /// torn, and no lenience is due.
     pub(crate) fn two_phase_commit(&self) -> bool {
-        self.page_zero[GOD_BYTE] & TWO_PHASE_COMMIT != 0
+        let page_zero: &[u8; PAGE_ZERO_SIZE] = &self.page_zero;
+        page_zero[GOD_BYTE] & TWO_PHASE_COMMIT != 0
     }
 
     /// See the table in docs/format.md; offsets there count from the start of the page.

@@ -118,8 +118,7 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
 
 fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
     let Ok(key) = arena.keep(&[0x33; 32].into()) else { return Ok(()) };
-    let wrapped =
-        |byte| WrappedKey { nonce: [byte; 12], ciphertext: [byte; 32], tag: [byte; 16] };
+    let wrapped = |byte| WrappedKey { nonce: [byte; 12], ciphertext: [byte; 32], tag: [byte; 16] };
     let slot = KeySlot {
         id: 1,
         kind: SlotKind::Passphrase,

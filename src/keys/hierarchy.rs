@@ -78,7 +78,8 @@ fn check_value(data_key: &SecretKey, file_id: FileId, epoch: Epoch) -> [u8; 16] 
     let (key, epoch) = (data_key.expose(), epoch.0.to_le_bytes());
     let bytes = derive::bytes(Purpose::DataKeyCheck, &[key.as_slice(), &file_id.0, &epoch]);
     let mut check = [0; 16];
-    check.copy_from_slice(&bytes[..16]);
+    let key: &[u8; 32] = &bytes;
+    check.copy_from_slice(&key[..16]);
     check
 }
 

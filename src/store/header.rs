@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use super::Store;
 use crate::error::{OpenError, StoreError};
 use crate::format::header::{HeaderBytes, NotAHeader, UnverifiedHeader};
+use crate::keys::Unlocked;
 use crate::layout::{self, HEADER_COPY_SIZE, PREAMBLE_BYTES};
 use crate::medium::Medium;
 use crate::random;
@@ -15,10 +16,19 @@ use crate::units::CopyId;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) newest: UnverifiedHeader,
-    /// The copy that is torn, stale or missing, and wants to be rewritten from the newest.
-    pub(super) stale: Option<CopyId>,
+    /// The other copy, if it is one that could be tried.
+    other: Option<UnverifiedHeader>,
     /// Copy A was never written, as in a creation that was cut off.
     pub(super) a_is_blank: bool,
+}
+
+impl Found {
+    /// The copy that is missing, torn, older or altered, and wants to be rewritten from the one
+    /// that was unlocked.
+    pub(super) fn stale(&self, unlocked: &Unlocked) -> Option<CopyId> {
+        let twin = self.other.as_ref().and_then(|other| other.verify(&unlocked.data_mac_key));
+        (twin != Some(&unlocked.header)).then(|| self.newest.copy().other())
+    }
 }
 
 /// Reads both copies and takes the highest generation; never a lower one, whatever happens later.
@@ -35,13 +45,11 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     let b = UnverifiedHeader::decode(&*read_copy(medium, len, CopyId::B)?, CopyId::B);
     let a_is_blank = matches!(a, Err(NotAHeader::Blank));
     match (a, b) {
-        (Ok(a), Ok(b)) => {
-            let (newest, other) = if b.generation() > a.generation() { (b, a) } else { (a, b) };
-            let stale = (other.generation() < newest.generation()).then(|| other.copy());
-            Ok(Found { newest, stale, a_is_blank })
+        (Ok(a), Ok(b)) if b.generation() > a.generation() => {
+            Ok(Found { newest: b, other: Some(a), a_is_blank })
         }
-        (Ok(newest), Err(_)) => Ok(Found { newest, stale: Some(CopyId::B), a_is_blank }),
-        (Err(_), Ok(newest)) => Ok(Found { newest, stale: Some(CopyId::A), a_is_blank }),
+        (Ok(a), b) => Ok(Found { newest: a, other: b.ok(), a_is_blank }),
+        (Err(_), Ok(newest)) => Ok(Found { newest, other: None, a_is_blank }),
         (Err(a), Err(b)) => Err(neither(&a_bytes, len, a, b)),
     }
 }
@@ -91,9 +99,7 @@ impl Store {
     pub(super) fn heal_header(&self) -> Result<(), StoreError> {
         let stale = self.heal_header.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(copy) = stale else { return Ok(()) };
-        if self.state().durable.root.clean {
-            self.write_root_now()?;
-        }
+        self.leave_clean_state()?;
         self.latch(self.write_header(copy))?;
         self.latch(self.medium.sync().map_err(StoreError::Io))?;
         self.medium.reached("header: after healing");

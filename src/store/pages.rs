@@ -156,6 +156,7 @@ impl Store {
         if self.guard().is_held() {
             return Err(StoreError::Misuse("a page was written before recovery had ended"));
         }
+        self.leave_clean_state()?;
         self.allow_sealing(first, (data.len() / PAGE_SIZE) as u64)?;
         let _shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
         let key = self.keyring().active();
@@ -222,22 +223,17 @@ impl Store {
     }
 
     // Counts pages before they are sealed, so that a crash never under-counts, and with them the
-    // tag pages they will dirty. While the durable root says "clean", nothing but root records may
-    // be written: a sync says otherwise first.
+    // tag pages they will dirty.
     fn allow_sealing(&self, first: PageNo, pages: u64) -> Result<(), StoreError> {
-        let (groups, clean) = {
-            let state = self.state();
-            (state.groups, state.durable.root.clean)
-        };
         let groups_after = layout::groups_for(first.0.saturating_add(pages));
-        let tag_pages = groups_after - layout::place_of(first).0.0.min(groups);
+        let tag_pages = groups_after - layout::place_of(first).0.0.min(self.state().groups);
         let cost = pages.saturating_add(tag_pages);
         let sealed = self.sealed_pages.fetch_add(cost, Ordering::AcqRel).saturating_add(cost);
         if sealed > self.unlocked.header.policy.sealed_pages_hard {
             self.sealed_pages.fetch_sub(cost, Ordering::AcqRel);
             return Err(StoreError::KeyUsedUp);
         }
-        if clean || sealed > self.sealed_pages_bound.load(Ordering::Acquire) {
+        if sealed > self.sealed_pages_bound.load(Ordering::Acquire) {
             self.write_root_now()?;
         }
         Ok(())

@@ -93,7 +93,8 @@ pub(super) fn open(
     if found.a_is_blank && is_unfinished_creation(&choice, header_generation) {
         return Err(OpenError::CreationUnfinished);
     }
-    let mut recovery = Recovery { healed_header: found.stale.is_some(), ..Recovery::default() };
+    let stale_header = found.stale(&unlocked).filter(|_| !read_only);
+    let mut recovery = Recovery { healed_header: stale_header.is_some(), ..Recovery::default() };
     let opening = Opening { medium: &*medium, keyring, header_generation, read_only };
     let chosen = match choice {
         RootChoice::Clean { root, copy, heal_other } => {
@@ -132,7 +133,7 @@ pub(super) fn open(
         resizing: RwLock::new(()),
         state: RwLock::new(state),
         recovery,
-        heal_header: Mutex::new(found.stale.filter(|_| !read_only)),
+        heal_header: Mutex::new(stale_header),
     })
 }
 

@@ -48,6 +48,12 @@ impl Store {
         self.sync_snapshot()
     }
 
+    /// While the newest durable root record says clean, nothing but root records may be written:
+    /// whatever changes something else makes a sync first, which says otherwise.
+    pub(super) fn leave_clean_state(&self) -> Result<(), StoreError> {
+        if self.state().durable.root.clean { self.write_root_now() } else { Ok(()) }
+    }
+
     pub(super) fn sync_snapshot(&self) -> Result<(), StoreError> {
         self.latch(self.write_snapshot())
     }

@@ -164,6 +164,8 @@ impl State {
 
     fn drop_cache(&mut self, offset: u64, len: u64) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.view.len());
+        // As with posix_fadvise, a length of 0 means all that follows.
+        let len = if len == 0 { u64::MAX } else { len };
         let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX);
         let length = end.min(self.view.len()).saturating_sub(start);
         let bytes = crash_log::rebuild(&self.disk, &self.log, start, length);

@@ -6,8 +6,8 @@ use crate::format::header::{HeaderBytes, UnverifiedHeader};
 use crate::format::key_slot::{KeySlot, SLOT_SIZE};
 use crate::format::record::Body;
 use crate::format::root_record::RootRecord;
-use crate::format::tag_page::TagPage;
 use crate::format::snapshot;
+use crate::format::tag_page::TagPage;
 use crate::layout::{HEADER_COPY_SIZE, ROWS_PER_INDEX_PAGE};
 use crate::units::CopyId;
 

@@ -192,7 +192,10 @@ impl Life {
             }
         }
         let mut closed = false;
-        if result.is_ok() && close_at_end && let Some(db) = work.db.take() {
+        if result.is_ok()
+            && close_at_end
+            && let Some(db) = work.db.take()
+        {
             work.held = None;
             work.note("close at the end".to_owned());
             result = db.close();
@@ -331,9 +334,9 @@ impl Life {
             Ok(false) => return Err(Verdict::FailedToOpen("integrity: not clean".to_owned())),
             Err(error) => return Err(Verdict::FailedToOpen(format!("integrity: {error}"))),
         }
-        let last = self.last_commit(&db).map_err(|error| {
-            Verdict::FailedToOpen(format!("one more commit: {error}"))
-        })?;
+        let last = self
+            .last_commit(&db)
+            .map_err(|error| Verdict::FailedToOpen(format!("one more commit: {error}")))?;
         db.close().map_err(|error| Verdict::FailedToOpen(format!("last close: {error}")))?;
         self.history.commit(last);
         self.history.acknowledge();
@@ -354,9 +357,7 @@ impl Life {
             let mut table =
                 write.open_table(crate::model::TABLES[0]).map_err(|error| error.to_string())?;
             let key = crate::model::key_bytes(0, 1_000_000);
-            table
-                .insert(key.as_slice(), b"last".as_slice())
-                .map_err(|error| error.to_string())?;
+            table.insert(key.as_slice(), b"last".as_slice()).map_err(|error| error.to_string())?;
         }
         write.commit().map_err(|error| error.to_string())?;
         let tables = std::sync::Arc::make_mut(&mut content.tables);

@@ -79,7 +79,8 @@ impl Observed {
             };
             for row in table.iter().map_err(|error| format!("iter: {error}"))? {
                 let (key, value) = row.map_err(|error| format!("row: {error}"))?;
-                let number_of_key = key.value().first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+                let number_of_key =
+                    key.value().first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
                 let key_number = number_of_key.unwrap_or(u32::MAX);
                 observed.stray |= key.value() != key_bytes(number, key_number);
                 observed.tables.insert((number, key_number), Value::of(value.value()));
@@ -105,7 +106,8 @@ impl Observed {
 
     /// Says how this differs from a state, shortly.
     pub fn difference(&self, content: &Content) -> String {
-        let wrong = content.tables.iter().filter(|(key, value)| self.tables.get(key) != Some(value));
+        let wrong =
+            content.tables.iter().filter(|(key, value)| self.tables.get(key) != Some(value));
         let surplus = self.tables.keys().filter(|key| !content.tables.contains_key(key));
         format!(
             "{} rows found, {} expected, {} missing or other, {} surplus, savepoints {:?} against {:?}",
@@ -166,7 +168,8 @@ impl History {
     /// Judges what was found. An allowed state becomes the newest one, durable by being seen.
     pub fn find(&mut self, observed: &Observed) -> Found {
         let allowed = (self.durable..self.states.len()).rev();
-        let place = allowed.chain((0..self.durable).rev()).find(|at| observed.is(&self.states[*at]));
+        let place =
+            allowed.chain((0..self.durable).rev()).find(|at| observed.is(&self.states[*at]));
         match place {
             Some(at) if at >= self.durable => {
                 self.states.truncate(at + 1);
