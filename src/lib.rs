@@ -48,3 +48,8 @@ pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
 pub use redb;
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
+
+/// The README's examples are tests.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

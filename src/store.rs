@@ -29,6 +29,8 @@ mod roots;
 mod state;
 mod sync;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 pub use recovery::Recovery;
 

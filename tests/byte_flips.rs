@@ -29,7 +29,7 @@ const NOTES: TableDefinition<u32, &[u8]> = TableDefinition::new("notes");
 const COUNTS: TableDefinition<&str, u64> = TableDefinition::new("counts");
 const PAGE: usize = 4096;
 /// Commits in a file; the last but one is what a fallback gives.
-const COMMITS: u32 = 6;
+const COMMITS: u32 = 4;
 const THREADS: usize = 2;
 
 type Content = (BTreeMap<u32, Vec<u8>>, BTreeMap<String, u64>);
@@ -60,7 +60,7 @@ fn commit(db: &redb::Database, number: u32, two_phase: bool) {
     {
         let mut notes = txn.open_table(NOTES).unwrap();
         for row in 0..6 {
-            let value = vec![number as u8; 300 + 50 * row as usize];
+            let value = vec![number as u8; 100 + 20 * row as usize];
             notes.insert(number * 3 + row, &*value).unwrap();
         }
         txn.open_table(COUNTS).unwrap().insert("commits", u64::from(number)).unwrap();

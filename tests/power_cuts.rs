@@ -16,6 +16,8 @@
 
 use std::time::Instant;
 
+#[path = "power_cuts/every_cut.rs"]
+mod every_cut;
 #[path = "power_cuts/life.rs"]
 mod life;
 #[path = "power_cuts/model.rs"]
@@ -24,6 +26,8 @@ mod model;
 mod naive;
 #[path = "power_cuts/room.rs"]
 mod room;
+#[path = "power_cuts/scenarios.rs"]
+mod scenarios;
 #[path = "power_cuts/sweep.rs"]
 mod sweep;
 #[path = "power_cuts/vault.rs"]
@@ -78,22 +82,98 @@ fn returned_commits_survive_every_crash() {
     assert!(naive.bad() > 0, "the naive layout must lose databases: the harness doesn't bite");
 }
 
+/// The holes that random work finds.
+const RANDOM_HOLES: [Hole; 4] =
+    [Hole::H1DeadTimeline, Hole::H2NoSyncAtOpen, Hole::H3NoCacheDrop, Hole::H5TruncateAtOnce];
+/// Within so many seeds.
+const RANDOM_BUDGET: u64 = 20_000;
+/// The holes that a scenario of its own finds, within so many seeds.
+const SCENARIO_BUDGET: u64 = 500;
+
+type Scenario = fn(Option<Hole>, u64) -> Result<(), String>;
+
+const SCENARIOS: [(Hole, Scenario); 4] = [
+    (Hole::H6CleanRootNever, scenarios::damaged_root_after_clean_close),
+    (Hole::H7LenientAlways, scenarios::damaged_old_page),
+    (Hole::H13CreateUnordered, |hole, seed| scenarios::cut_in_creation(hole, seed).map(drop)),
+    (Hole::H14LockLate, scenarios::second_open),
+];
+
 fn replay(seed: u64) {
-    let hole = std::env::var("POWER_CUT_HOLE").ok().and_then(|name| {
-        [
-            Hole::H1DeadTimeline,
-            Hole::H2NoSyncAtOpen,
-            Hole::H3NoCacheDrop,
-            Hole::H5TruncateAtOnce,
-            Hole::H7LenientAlways,
-        ]
-        .into_iter()
-        .find(|hole| format!("{hole:?}").starts_with(&name))
-    });
+    let name = std::env::var("POWER_CUT_HOLE").ok();
+    let named = |hole: &Hole| name.as_ref().is_some_and(|name| format!("{hole:?}").contains(name));
+    let hole = RANDOM_HOLES.into_iter().find(named);
     let story = sweep::one::<Vault>(hole, Menu::All, seed);
     for line in &story.trace {
         println!("{line}");
     }
     println!("seed {seed} on {}, hole {hole:?}: {:?}", Vault::NAME, story.verdict);
     assert!(matches!(story.verdict, life::Verdict::Fine | life::Verdict::CreationCut));
+}
+
+/// The short name of a hole, for figures.
+fn short(hole: Hole) -> String {
+    let name = format!("{hole:?}");
+    let digits = name.chars().skip(1).take_while(char::is_ascii_digit).count();
+    name[..=digits].to_owned()
+}
+
+#[test]
+fn planted_holes_are_caught_in_random_work() {
+    for hole in RANDOM_HOLES {
+        let tally = sweep::<Vault>(Some(hole), Menu::All, 0..RANDOM_BUDGET, 1);
+        let Some((seed, verdict)) = tally.failures.first() else {
+            panic!("{hole:?} was not caught in {RANDOM_BUDGET} seeds");
+        };
+        println!("figure: hole_{}_caught_at_seed = {seed}", short(hole));
+        println!("{hole:?}: {verdict:?}");
+        let whole = sweep::one::<Vault>(None, Menu::All, *seed).verdict;
+        assert_eq!(whole, life::Verdict::Fine, "the same seed without the hole");
+    }
+}
+
+#[test]
+fn planted_holes_are_caught_by_their_scenarios() {
+    for (hole, scenario) in SCENARIOS {
+        let run = |hole, seed| sweep::catching(|| scenario(hole, seed)).and_then(|result| result);
+        let caught = (0..SCENARIO_BUDGET)
+            .find_map(|seed| run(Some(hole), seed).err().map(|error| (seed, error)));
+        let Some((seed, error)) = caught else {
+            panic!("{hole:?} was not caught in {SCENARIO_BUDGET} seeds");
+        };
+        println!("figure: hole_{}_caught_at_seed = {seed}", short(hole));
+        println!("{hole:?}: {error}");
+        for seed in 0..SCENARIO_BUDGET {
+            let whole = run(None, seed);
+            assert!(whole.is_ok(), "{hole:?}, seed {seed} without the hole: {whole:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_never_makes_a_tag_durable_before_its_page() {
+    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &vault::key());
+    for seed in 0..20 {
+        let result = scenarios::sync_while_a_page_is_written(open, seed);
+        assert!(result.is_ok(), "seed {seed}: {result:?}");
+    }
+}
+
+#[test]
+fn every_operation_of_a_life_can_be_cut() {
+    let lives = asked("POWER_CUT_LIVES").unwrap_or(2);
+    let (mut cuts, mut nested, mut unfinished) = (0, 0, 0);
+    for seed in 0..lives {
+        let count = every_cut::every_cut::<Vault>(seed);
+        for (place, verdict) in count.failures.iter().take(10) {
+            println!("{place}: {verdict:?}");
+        }
+        assert!(count.failures.is_empty(), "{} failures in life {seed}", count.failures.len());
+        cuts += count.cuts;
+        nested += count.nested;
+        unfinished += count.unfinished;
+    }
+    println!("figure: every_cut_cuts = {cuts}");
+    println!("figure: every_cut_nested = {nested}");
+    println!("figure: every_cut_creation_unfinished = {unfinished}");
 }

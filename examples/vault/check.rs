@@ -11,17 +11,20 @@ use blake3::Hash;
 
 use crate::args::KeySource;
 use crate::failure::Failure;
-use crate::key;
 use crate::progress::Progress;
 use crate::report::{self, Tally};
 use crate::tables::{FileFacts, Reader};
 use crate::tree::Roots;
 use crate::vault::Readable;
+use crate::{key, vault};
 
 /// What reading a vault found.
 #[derive(Debug)]
 pub(crate) struct Checked {
     files: u64,
+    /// What the files have by their metadata.
+    total: u64,
+    /// What could be read.
     bytes: u64,
     elapsed: Duration,
     mismatches: u64,
@@ -30,10 +33,17 @@ pub(crate) struct Checked {
 
 pub(crate) fn run(path: &Path, directories: &[PathBuf], key: &KeySource) -> Result<(), Failure> {
     let roots = Roots::new(directories)?;
-    let vault = Readable::open(path, &*key::read(key)?)?;
-    let checked = compare(&vault, |_, _| None)?;
-    let differences = if roots.is_empty() { 0 } else { against(&vault, path, key, &roots)? };
-    vault.close()?;
+    vault::must_exist(path)?;
+    let provider = key::read(key)?;
+    let checked = compare(|| Readable::open(path, &*provider), |_, _| None)?;
+    let differences = if roots.is_empty() {
+        0
+    } else {
+        let vault = Readable::open(path, &*provider)?;
+        let differences = against(&vault, path, key, &roots)?;
+        vault.close()?;
+        differences
+    };
     conclude(path, &checked)?;
     if differences > 0 {
         return Err(Failure::said(format!(
@@ -46,18 +56,25 @@ pub(crate) fn run(path: &Path, directories: &[PathBuf], key: &KeySource) -> Resu
 /// Reads every file and compares its hash with the one in the vault and, where `other` knows
 /// another one, with that. A file that can't be read is a mismatch; the rest is still read.
 pub(crate) fn compare(
-    vault: &Readable,
+    open: impl Fn() -> Result<Readable, Failure>,
     other: impl Fn(&str, &FileFacts) -> Option<(Hash, &'static str)>,
 ) -> Result<Checked, Failure> {
     let started = Instant::now();
-    let reader = Reader::new(&vault.begin_read()?)?;
+    let mut vault = open()?;
+    let mut reader = Reader::new(&vault.begin_read()?)?;
     let all = reader.all()?;
-    let mut progress = Progress::new("check", all.iter().map(|(_, facts)| facts.len).sum());
+    let total = all.iter().map(|(_, facts)| facts.len).sum();
+    let mut progress = Progress::new("check", total);
     let mut mismatches = Tally::new("mismatch");
     let mut bytes = 0;
     for (name, facts) in &all {
         let wrong = match reader.read(name, facts, |_| Ok(())) {
-            Err(Failure::Database(error)) => Some(error.to_string()),
+            Err(Failure::Database(error)) => {
+                // After one page that doesn't open, redb refuses to read on.
+                vault = open()?;
+                reader = Reader::new(&vault.begin_read()?)?;
+                Some(error.to_string())
+            }
             Err(failure) => return Err(failure),
             Ok((len, hash)) => {
                 bytes += len;
@@ -73,18 +90,16 @@ pub(crate) fn compare(
             mismatches.add(name, wrong);
         }
     }
-    Ok(Checked {
-        files: all.len() as u64,
-        bytes,
-        elapsed: started.elapsed(),
-        mismatches: mismatches.count(),
-        finished: reader.finished,
-    })
+    let elapsed = started.elapsed();
+    let (files, finished) = (all.len() as u64, reader.finished);
+    drop(reader);
+    vault.close()?;
+    Ok(Checked { files, total, bytes, elapsed, mismatches: mismatches.count(), finished })
 }
 
 /// Prints the result; any mismatch is a failure.
 pub(crate) fn conclude(path: &Path, checked: &Checked) -> Result<(), Failure> {
-    let Checked { files, bytes, elapsed, mismatches, finished } = *checked;
+    let Checked { files, total, bytes, elapsed, mismatches, finished } = *checked;
     let speed = report::speed(bytes, elapsed);
     report::line(&format!(
         "read {files} files, {}, in {:.2} s: {speed:.0} MB/s with hashing; {mismatches} don't match",
@@ -96,7 +111,7 @@ pub(crate) fn conclude(path: &Path, checked: &Checked) -> Result<(), Failure> {
     report::line(&format!(
         "the vault's file has {}, {:.2} times its content",
         report::size(file_size),
-        file_size as f64 / bytes.max(1) as f64,
+        file_size as f64 / total.max(1) as f64,
     ))?;
     if !finished {
         report::note("the last `store` was cut off; `store --add` goes on where it stopped");

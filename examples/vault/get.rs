@@ -10,12 +10,13 @@ use crate::args::KeySource;
 use crate::failure::Failure;
 use crate::tables::{FileFacts, Reader};
 use crate::vault::Readable;
-use crate::{key, report};
+use crate::{key, report, vault};
 
 /// A stored file may carry set-user-ID; a file that comes out of a vault doesn't.
 const PERMISSION_BITS: u32 = 0o777;
 
 pub(crate) fn list(path: &Path, key: &KeySource) -> Result<(), Failure> {
+    vault::must_exist(path)?;
     let vault = Readable::open(path, &*key::read(key)?)?;
     for (name, facts) in Reader::new(&vault.begin_read()?)?.all()? {
         report::line(&format!(
@@ -35,6 +36,7 @@ pub(crate) fn get(
     name: &str,
     out: Option<&Path>,
 ) -> Result<(), Failure> {
+    vault::must_exist(path)?;
     let vault = Readable::open(path, &*key::read(key)?)?;
     let reader = Reader::new(&vault.begin_read()?)?;
     let facts = reader.facts(name)?.ok_or_else(|| {

@@ -37,6 +37,11 @@ impl Progress {
         }
     }
 
+    /// There is less to do than was thought.
+    pub(crate) fn pass_over(&mut self, bytes: u64) {
+        self.total = self.total.saturating_sub(bytes);
+    }
+
     /// Wipes the bar, so that something else can be said on its line.
     pub(crate) fn clear(&mut self) {
         if self.terminal && self.drawn.take().is_some() {

@@ -36,8 +36,10 @@ pub(crate) fn run(
     add: bool,
 ) -> Result<(), Failure> {
     let roots = Roots::new(directories)?;
-    if !add && path.symlink_metadata().is_ok() {
-        return Err(vault::exists(path));
+    match path.symlink_metadata() {
+        _ if add => vault::must_exist(path)?,
+        Ok(_) => return Err(vault::exists(path)),
+        Err(_) => {}
     }
     let provider = if add { key::read(key) } else { key::read_or_make(key) }?;
     let db = if add { vault::open(path, &*provider) } else { vault::create(path, &*provider) }?;
@@ -61,42 +63,52 @@ fn write_all(db: &Database, files: &[Found], skipped: &mut Tally) -> Result<Stor
     let mut progress = Progress::new("store", total);
     let mut stored = Stored::default();
     let mut chunk = vec![0; CHUNK_BYTES];
+    // From here on it is a vault, an unfinished one.
+    commit(db, |writer| writer.set_finished(false))?;
     let mut files = files.iter().peekable();
-    loop {
-        let transaction = db.begin_write()?;
-        let mut writer = Writer::new(&transaction)?;
-        let mut batch_bytes = 0;
-        while batch_bytes < BATCH_BYTES
-            && let Some(found) = files.next()
-        {
-            if writer.facts(&found.name)?.is_some_and(|facts| facts.describes(&found.metadata)) {
-                stored.unchanged += 1;
-                progress.advance(found.metadata.len());
-                continue;
-            }
-            match writer.store(found, &mut chunk) {
-                Ok(facts) => {
-                    batch_bytes += facts.len;
-                    progress.advance(facts.len);
-                    stored.hashes.insert(found.name.clone(), facts.hash);
+    let mut finished = false;
+    while !finished {
+        commit(db, |writer| {
+            let mut batch_bytes = 0;
+            while batch_bytes < BATCH_BYTES
+                && let Some(found) = files.next()
+            {
+                if writer.facts(&found.name)?.is_some_and(|facts| facts.describes(&found.metadata))
+                {
+                    stored.unchanged += 1;
+                    progress.pass_over(found.metadata.len());
+                    continue;
                 }
-                Err(NotStored::Unreadable(error)) => {
-                    progress.clear();
-                    skipped.add(&found.name, error);
+                match writer.store(found, &mut chunk) {
+                    Ok(facts) => {
+                        batch_bytes += facts.len;
+                        progress.advance(facts.len);
+                        stored.hashes.insert(found.name.clone(), facts.hash);
+                    }
+                    Err(NotStored::Unreadable(error)) => {
+                        progress.clear();
+                        progress.pass_over(found.metadata.len());
+                        skipped.add(&found.name, error);
+                    }
+                    Err(NotStored::Failed(failure)) => return Err(failure),
                 }
-                Err(NotStored::Failed(failure)) => return Err(failure),
             }
-        }
-        let finished = files.peek().is_none();
-        writer.set_finished(finished)?;
-        drop(writer);
-        transaction.commit()?;
-        stored.bytes += batch_bytes;
-        stored.commits += 1;
-        if finished {
-            return Ok(stored);
-        }
+            finished = files.peek().is_none();
+            stored.bytes += batch_bytes;
+            stored.commits += 1;
+            writer.set_finished(finished)
+        })?;
     }
+    Ok(stored)
+}
+
+fn commit(
+    db: &Database,
+    change: impl FnOnce(&mut Writer<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let transaction = db.begin_write()?;
+    change(&mut Writer::new(&transaction)?)?;
+    Ok(transaction.commit()?)
 }
 
 fn summary(stored: &Stored, elapsed: Duration, skipped: u64) -> Result<(), Failure> {
@@ -114,11 +126,10 @@ fn summary(stored: &Stored, elapsed: Duration, skipped: u64) -> Result<(), Failu
 }
 
 fn read_back(path: &Path, key: &dyn KeyProvider, stored: &Stored) -> Result<(), Failure> {
-    let vault = vault::Readable::open(path, key)?;
-    let checked = check::compare(&vault, |name, _| {
+    let open = || vault::Readable::open(path, key);
+    let checked = check::compare(open, |name, _| {
         // What an earlier run stored is compared with the hash it left in the vault.
         stored.hashes.get(name).map(|hash| (*hash, "it is not what was read from the file"))
     })?;
-    vault.close()?;
     check::conclude(path, &checked)
 }

@@ -173,9 +173,10 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(transaction: &ReadTransaction) -> Result<Self, Failure> {
         let missing = |error| match error {
-            TableError::TableDoesNotExist(_) => {
-                Failure::said("a strongroom database, but not a vault of this program")
-            }
+            TableError::TableDoesNotExist(_) => Failure::said(
+                "a database, but not yet a vault: if `store` was cut off right at its start, \
+                     `store --add` goes on",
+            ),
             error => error.into(),
         };
         let about = transaction.open_table(ABOUT).map_err(missing)?;

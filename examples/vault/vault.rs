@@ -1,5 +1,6 @@
 //! Opening the vault's database.
 
+use std::io;
 use std::path::Path;
 
 use strongroom::redb::{ReadTransaction, ReadableDatabase};
@@ -76,11 +77,25 @@ impl Readable {
     }
 }
 
+/// Said before anybody looks for the key of a vault that isn't there.
+pub(crate) fn must_exist(path: &Path) -> Result<(), Failure> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(failure(path, OpenError::IsDirectory(path.to_owned())))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::said(format!(
+            "there is no vault {}; `vault store` makes one",
+            path.display()
+        ))),
+        Err(error) => Err(Failure::io("opening", path, &error)),
+    }
+}
+
 fn failure(path: &Path, error: OpenError) -> Failure {
     match error {
-        OpenError::NotFound(path) => {
-            Failure::said(format!("there is no vault {}; `vault store` makes one", path.display()))
-        }
+        // These name the path by themselves.
+        OpenError::ReadOnly(_) | OpenError::IsDirectory(_) => Failure::Database(error.into()),
         error => Failure::said(format!("{}: {error}", path.display())),
     }
 }

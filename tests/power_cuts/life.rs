@@ -69,17 +69,9 @@ enum Kind {
 pub fn run<R: Room>(hole: Option<Hole>, menu: Menu, seed: u64) -> Story {
     let mut random = SeededRandom::new(seed);
     let cache_bytes = *random.pick(&[0, 64 << 10, 64 << 10, 256 << 10, 1 << 20]).unwrap();
-    let mut life = Life {
-        medium: CrashMedium::new(random.next_u64()),
-        settings: Settings { cache_bytes, hole },
-        taste: Taste::draw(&mut random),
-        random,
-        menu,
-        history: History::new(),
-        crashes: [0; KINDS.len()],
-        trace: Vec::new(),
-        next: Kind::Power,
-    };
+    let settings = Settings { cache_bytes, hole };
+    let medium = CrashMedium::new(random.next_u64());
+    let mut life = Life::new(medium, settings, random, menu);
     let verdict = match life.run::<R>() {
         Ok(verdict) | Err(verdict) => verdict,
     };
@@ -116,19 +108,53 @@ fn arm(medium: &CrashMedium, random: &mut SeededRandom, next: Kind, horizon: u64
     }
 }
 
-struct Life {
-    medium: CrashMedium,
-    settings: Settings,
-    taste: Taste,
-    random: SeededRandom,
+/// A database's life on one machine, from crash to crash.
+pub struct Life {
+    /// The machine as it is now.
+    pub medium: CrashMedium,
+    /// How the database is opened.
+    pub settings: Settings,
+    /// What it is filled with.
+    pub taste: Taste,
+    /// What happens.
+    pub random: SeededRandom,
+    /// Every state that was committed.
+    pub history: History,
+    /// What was done.
+    pub trace: Vec<String>,
     menu: Menu,
-    history: History,
     crashes: [u64; KINDS.len()],
-    trace: Vec<String>,
     next: Kind,
 }
 
 impl Life {
+    /// One that has not begun: the disk is empty.
+    pub fn new(
+        medium: CrashMedium,
+        settings: Settings,
+        mut random: SeededRandom,
+        menu: Menu,
+    ) -> Self {
+        Self {
+            medium,
+            settings,
+            taste: Taste::draw(&mut random),
+            random,
+            menu,
+            history: History::new(),
+            crashes: [0; KINDS.len()],
+            trace: Vec::new(),
+            next: Kind::Power,
+        }
+    }
+
+    /// A database at work in this life.
+    pub fn work<R: Room>(&mut self, db: R) -> Work<'_, R> {
+        let Self { medium, history, random, trace, taste, settings, .. } = self;
+        let (taste, settings) = (*taste, *settings);
+        Work { db: Some(db), medium, history, random, taste, settings, trace, held: None }
+    }
+
     fn run<R: Room>(&mut self) -> Result<Verdict, Verdict> {
         self.next = self.draw_kind();
         if self.random.chance(0.06) {
@@ -143,6 +169,17 @@ impl Life {
             },
             Err(error) => return Err(Verdict::Misbehaved(format!("create: {error}"))),
         };
+        if self.random.chance(0.15) {
+            // Some begin with several groups' worth of data.
+            let rows = self.random.between(300, 1500);
+            let mut work = self.work(db);
+            if let Err(error) = work.fill(rows)
+                && !work.medium.is_off()
+            {
+                return Err(Verdict::Misbehaved(format!("filling: {error}")));
+            }
+            db = work.db.take().ok_or_else(|| Verdict::Misbehaved("no database".to_owned()))?;
+        }
         let crashes = self.random.between(1, 3);
         for _ in 0..crashes {
             let closed = self.work_until_crash(db)?;
@@ -173,13 +210,11 @@ impl Life {
     /// Works until something gives; the database is dropped when this returns, as a process that
     /// ends, or closed cleanly (`true`).
     fn work_until_crash<R: Room>(&mut self, db: R) -> Result<bool, Verdict> {
-        let Self { medium, history, random, trace, taste, settings, next, .. } = self;
-        let (taste, settings, next) = (*taste, *settings, *next);
-        let steps = 1 + random.skewed_below(20);
-        let armed_at = random.below(steps);
-        let close_at_end = random.chance(0.3);
-        let mut work =
-            Work { db: Some(db), medium, history, random, taste, settings, trace, held: None };
+        let steps = 1 + self.random.skewed_below(24);
+        let armed_at = self.random.below(steps);
+        let close_at_end = self.random.chance(0.3);
+        let next = self.next;
+        let mut work = self.work(db);
         let mut result = Ok(());
         for step in 0..steps {
             if step == armed_at {
@@ -272,7 +307,8 @@ impl Life {
         }
     }
 
-    fn judge<R: Room>(&mut self, db: &R) -> Result<(), Verdict> {
+    /// Reads all and compares with the history.
+    pub fn judge<R: Room>(&mut self, db: &R) -> Result<(), Verdict> {
         if self.crashed() {
             // The cut came in the last operation of the open; the next restart is judged.
             return Ok(());
@@ -314,7 +350,7 @@ impl Life {
     }
 
     /// Nothing is armed any more: integrity, one more commit, a clean close and a last look.
-    fn finish<R: Room>(&mut self, mut db: R) -> Result<Verdict, Verdict> {
+    pub fn finish<R: Room>(&mut self, mut db: R) -> Result<Verdict, Verdict> {
         if self.crashed() {
             drop(db);
             self.crash_now(false);

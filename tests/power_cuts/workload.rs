@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use strongroom::redb::{Durability, ReadableDatabase, Savepoint, WriteTransaction};
+use strongroom::redb::{Durability, ReadableDatabase, Savepoint, TableError, WriteTransaction};
 use strongroom::testkit::{CrashMedium, SeededRandom};
 
 use crate::model::{self, Content, History, TABLES, Tables, Value};
@@ -30,7 +30,7 @@ impl Taste {
             quick_repair: one_of(&[0.0, 0.0, 0.2, 1.0]),
             non_durable: one_of(&[0.0, 0.25, 0.6]),
             removes: one_of(&[0.1, 0.35, 0.5]),
-            keys: one_of(&[20.0, 100.0, 400.0]) as u32,
+            keys: one_of(&[20.0, 100.0, 400.0, 1500.0]) as u32,
             largest_value: one_of(&[100.0, 2000.0, 20_000.0]) as u64,
         }
     }
@@ -102,7 +102,8 @@ impl<R: Room> Work<'_, R> {
         }
     }
 
-    fn reopen(&mut self) -> Result<(), String> {
+    /// Closes and opens again.
+    pub fn reopen(&mut self) -> Result<(), String> {
         self.note("close".to_owned());
         self.held = None;
         let db = self.db.take().ok_or("no database open")?;
@@ -140,7 +141,7 @@ impl<R: Room> Work<'_, R> {
                     let bytes = model::key_bytes(number, key);
                     attempt!("get", table.get(bytes.as_slice())).map(|row| Value::of(row.value()))
                 }
-                Err(strongroom::redb::TableError::TableDoesNotExist(_)) => None,
+                Err(TableError::TableDoesNotExist(_)) => None,
                 Err(error) => return Err(said("open_table")(&error)),
             };
             if found != expected {
@@ -164,7 +165,14 @@ impl<R: Room> Work<'_, R> {
         write.set_two_phase_commit(two_phase);
         write.set_quick_repair(quick_repair);
         let savepoints = self.savepoints(&mut write, &mut content, durable)?;
-        let rows = self.rows(&write, &mut content)?;
+        let rows = match self.random.below(10) {
+            0..=3 => 1,
+            4..=7 => self.random.between(2, 20),
+            _ => self.random.between(20, 300),
+        };
+        // Now and then a transaction that empties the tables, so that the file shrinks.
+        let removes = if self.random.chance(0.1) { 0.95 } else { self.taste.removes };
+        self.rows(&write, &mut content, rows, removes)?;
         self.note(format!(
             "transaction of {rows} rows{savepoints}{}{}{}{}",
             if durable { "" } else { ", not durable" },
@@ -230,15 +238,26 @@ impl<R: Room> Work<'_, R> {
         Ok(what)
     }
 
-    fn rows(&mut self, write: &WriteTransaction, content: &mut Content) -> Result<u64, String> {
+    /// One durable transaction that inserts this many rows.
+    pub fn fill(&mut self, rows: u64) -> Result<(), String> {
+        self.note(format!("filling with {rows} rows"));
+        let mut content = self.history.newest().clone();
+        let write = attempt!("begin_write", self.db()?.redb().begin_write());
+        self.rows(&write, &mut content, rows, 0.0)?;
+        self.history.commit(content);
+        attempt!("commit", write.commit());
+        self.history.acknowledge();
+        Ok(())
+    }
+
+    fn rows(
+        &mut self,
+        write: &WriteTransaction,
+        content: &mut Content,
+        rows: u64,
+        removes: f64,
+    ) -> Result<(), String> {
         let random = &mut *self.random;
-        let rows = match random.below(10) {
-            0..=3 => 1,
-            4..=7 => random.between(2, 20),
-            _ => random.between(20, 300),
-        };
-        // Now and then a transaction that empties the tables, so that the file shrinks.
-        let removes = if random.chance(0.1) { 0.95 } else { self.taste.removes };
         let tables = Arc::make_mut(&mut content.tables);
         let mut open = Vec::new();
         for definition in TABLES {
@@ -259,6 +278,6 @@ impl<R: Room> Work<'_, R> {
                 tables.insert((number, key), Value::of(&value));
             }
         }
-        Ok(rows)
+        Ok(())
     }
 }

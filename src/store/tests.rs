@@ -1,0 +1,217 @@
+//! The store's own rules, below redb: what is counted, what is latched, which copy is written.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+use crate::keys::RawKey;
+use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
+use crate::medium::MemoryMedium;
+use crate::units::GroupNo;
+
+fn key() -> RawKey {
+    RawKey::new([7; 32])
+}
+
+/// Memory that counts sealed pages on their way out and can be told to fail.
+#[derive(Debug, Default)]
+struct Watched {
+    memory: MemoryMedium,
+    sealed: Arc<AtomicU64>,
+    fail_writes: Arc<AtomicBool>,
+    fail_syncs: Arc<AtomicBool>,
+}
+
+impl Medium for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read_at(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.fail_writes.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if offset >= layout::root_start(CopyId::A).0 {
+            self.sealed.fetch_add((data.len() / PAGE_SIZE) as u64, Ordering::Relaxed);
+        }
+        self.memory.write_at(offset, data)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.fail_syncs.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        self.memory.sync()
+    }
+
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool> {
+        self.memory.try_lock(kind)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.memory.unlock()
+    }
+}
+
+fn created(medium: impl Medium, groups: u64) -> Store {
+    let store = create(Arc::new(medium), &key(), &Options::default()).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(groups * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    store
+}
+
+fn write(store: &Store, page: u64, byte: u8) {
+    store.write_pages(PageNo(page), &[byte; PAGE_SIZE]).unwrap();
+}
+
+fn read(store: &Store, page: u64) -> Result<u8, StoreError> {
+    let mut out = [0; PAGE_SIZE];
+    store.read_pages(PageNo(page), &mut out)?;
+    assert!(out.iter().all(|byte| *byte == out[0]));
+    Ok(out[0])
+}
+
+fn reopened(bytes: Vec<u8>) -> Store {
+    let medium = Arc::new(MemoryMedium::from_bytes(bytes));
+    let store = open(medium, &key(), &Options::default()).unwrap();
+    store.end_guard_strictly().unwrap();
+    store
+}
+
+#[test]
+fn the_durable_bound_is_never_below_what_was_sealed() {
+    let watched = Watched::default();
+    let sealed = Arc::clone(&watched.sealed);
+    let mut store = created(watched, 40);
+    store.unlocked.header.policy.sealed_pages_soft = 0; // the smallest reserve
+    store.write_root_now().unwrap();
+    for round in 0..3000 {
+        write(&store, 1 + round * 37 % 5000, 1);
+        if round % 100 == 0 {
+            store.set_len((35 + round % 5) * DATA_PAGES_PER_GROUP * PAGE_BYTES + 4096).unwrap();
+            store.set_len(40 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+        }
+        let bound = store.state().durable.root.sealed_pages;
+        let sealed = sealed.load(Ordering::Relaxed);
+        assert!(bound >= sealed, "round {round}: {sealed} sealed, {bound} promised");
+    }
+    assert!(store.state().durable.root.sync.0 > 10, "the reserve made it sync by itself");
+}
+
+#[test]
+fn at_the_hard_limit_data_pages_are_refused_and_everything_else_goes_on() {
+    let memory = MemoryMedium::new();
+    let mut store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    let used = store.sealed_pages.load(Ordering::Relaxed);
+    store.unlocked.header.policy.sealed_pages_hard = used + 4;
+    write(&store, 1, 2);
+    let refused = store.write_pages(PageNo(2), &[3; 8 * PAGE_SIZE]);
+    assert!(matches!(refused, Err(StoreError::KeyUsedUp)), "{refused:?}");
+    store.sync().unwrap();
+    assert_eq!(read(&store, 1).unwrap(), 2);
+    store.close().unwrap();
+    assert_eq!(read(&reopened(memory.to_bytes()), 1).unwrap(), 2);
+}
+
+#[test]
+fn a_failed_sync_latches_for_good() {
+    let watched = Watched::default();
+    let fail = Arc::clone(&watched.fail_syncs);
+    let store = created(watched, 1);
+    write(&store, 1, 1);
+    fail.store(true, Ordering::Relaxed);
+    assert!(matches!(store.sync(), Err(StoreError::Io(_))));
+    fail.store(false, Ordering::Relaxed);
+    assert!(matches!(store.sync(), Err(StoreError::Latched)));
+    assert!(matches!(store.write_pages(PageNo(1), &[2; PAGE_SIZE]), Err(StoreError::Latched)));
+    assert!(matches!(store.set_len(8192), Err(StoreError::Latched)));
+    assert!(matches!(read(&store, 1), Err(StoreError::Latched)));
+}
+
+#[test]
+fn one_page_that_fails_to_be_written_keeps_its_old_content() {
+    let watched = Watched::default();
+    let fail = Arc::clone(&watched.fail_writes);
+    let store = created(watched, 1);
+    write(&store, 1, 1);
+    fail.store(true, Ordering::Relaxed);
+    assert!(matches!(store.write_pages(PageNo(1), &[2; PAGE_SIZE]), Err(StoreError::Io(_))));
+    fail.store(false, Ordering::Relaxed);
+    assert_eq!(read(&store, 1).unwrap(), 1);
+    write(&store, 1, 3);
+    assert_eq!(read(&store, 1).unwrap(), 3);
+}
+
+#[test]
+fn a_group_dropped_and_regrown_before_a_sync_leaves_its_durable_copy_alone() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 2);
+    let (kept, other) = (DATA_PAGES_PER_GROUP + 5, DATA_PAGES_PER_GROUP + 9);
+    write(&store, kept, 1);
+    store.sync().unwrap();
+    store.set_len(DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    store.set_len(2 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    assert_eq!(read(&store, kept).unwrap(), 0, "regrown pages are zeros");
+    write(&store, other, 2);
+    let crashed = reopened(memory.to_bytes());
+    assert_eq!(read(&crashed, kept).unwrap(), 1, "nothing was durable of the shrink");
+    assert_eq!(read(&crashed, other).unwrap(), 0);
+    store.sync().unwrap();
+    let later = reopened(memory.to_bytes());
+    assert_eq!((read(&later, kept).unwrap(), read(&later, other).unwrap()), (0, 2));
+}
+
+#[test]
+fn a_shrink_is_cut_from_the_file_only_once_it_is_durable() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 3);
+    write(&store, 3 * DATA_PAGES_PER_GROUP - 1, 1);
+    store.sync().unwrap();
+    let full = memory.len().unwrap();
+    store.set_len(4 * PAGE_BYTES).unwrap();
+    assert_eq!(memory.len().unwrap(), full);
+    store.sync().unwrap();
+    assert_eq!(memory.len().unwrap(), layout::data_end(4 * PAGE_BYTES).0);
+}
+
+#[test]
+fn nothing_but_roots_is_written_while_the_newest_root_is_clean() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 2);
+    write(&store, 1, 1);
+    write(&store, DATA_PAGES_PER_GROUP, 1);
+    store.close().unwrap();
+    let store = open(Arc::new(memory.clone()), &key(), &Options::default()).unwrap();
+    store.end_guard_strictly().unwrap();
+    assert!(store.state().durable.root.clean);
+    store.set_len(2 * PAGE_BYTES).unwrap();
+    assert!(!store.state().durable.root.clean, "a sync said so before the change");
+}
+
+#[test]
+fn a_small_cache_reads_everything_and_stays_small() {
+    let options = Options { tag_cache_bytes: 0, ..Options::default() };
+    let store = create(Arc::new(MemoryMedium::new()), &key(), &options).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(60 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    for group in 0..60 {
+        write(&store, group * DATA_PAGES_PER_GROUP + 7, u8::try_from(group).unwrap());
+    }
+    store.sync().unwrap();
+    for group in (0..60).rev() {
+        let byte = read(&store, group * DATA_PAGES_PER_GROUP + 7).unwrap();
+        assert_eq!(u64::from(byte), group);
+    }
+    let cached = (0..60).filter(|group| store.state().cache.get(GroupNo(*group)).is_some()).count();
+    assert!(cached <= 8, "{cached} tag pages cached");
+}

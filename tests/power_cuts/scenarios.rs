@@ -1,0 +1,230 @@
+//! Crashes and attacks that random work doesn't reach: one root copy damaged after a clean close,
+//! an old page damaged after an unclean one, a cut in creation, a second open, a sync while a page
+//! is on its way. Each answers `Err` with what went wrong, with and without a planted hole.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use strongroom::redb::StorageBackend;
+use strongroom::testkit::{Crash, CrashMedium, Hole, SeededRandom, Survival, Tearing};
+use strongroom::{EncryptedBackend, OpenError};
+
+use crate::life::{Life, Menu};
+use crate::model::{Content, Found, Observed};
+use crate::room::{NotOpened, Room, Settings};
+use crate::vault::{self, Vault};
+
+const PAGE: u64 = 4096;
+const ROOT_A: u64 = 16 * PAGE;
+const GROUPS: u64 = 20 * PAGE;
+
+const ALL_LOST: Crash =
+    Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.0) };
+
+fn settings(hole: Option<Hole>) -> Settings {
+    Settings { cache_bytes: 64 << 10, hole }
+}
+
+/// A new database with some random work done.
+fn worked(hole: Option<Hole>, seed: u64) -> Result<(Life, Vault), String> {
+    let mut random = SeededRandom::new(seed);
+    let medium = CrashMedium::new(random.next_u64());
+    let mut life = Life::new(medium, settings(hole), random, Menu::All);
+    let db = Vault::create(life.medium.clone(), life.settings)?;
+    let steps = 1 + life.random.below(6);
+    let mut work = life.work(db);
+    work.fill(20)?;
+    for _ in 0..steps {
+        work.step()?;
+    }
+    // Whatever went before, this one is durable.
+    work.fill(2)?;
+    let db = work.db.take().ok_or("no database")?;
+    drop(work);
+    Ok((life, db))
+}
+
+/// After damage: an error, or exactly the newest state; never an older one.
+fn newest_or_error(life: &mut Life) -> Result<&'static str, String> {
+    let db = match Vault::open(life.medium.clone(), life.settings) {
+        Ok(db) => db,
+        Err(NotOpened::CreationCut(_) | NotOpened::Failed(_)) => return Ok("open says so"),
+    };
+    let Ok(observed) = Observed::read(db.redb()) else { return Ok("reading says so") };
+    let difference = observed.difference(life.history.newest());
+    match life.history.find(&observed) {
+        Found::Allowed => Ok("the newest state"),
+        Found::Older(by) => Err(format!("{by} acknowledged commits lost in silence: {difference}")),
+        Found::None => Err(format!("wrong data: {difference}")),
+    }
+}
+
+/// H6: one root copy is damaged after a clean close. The other one is as new, so the newest state
+/// is there, or an error. In every second run redb itself had no chance to close: the last commit
+/// is then the last sync, and a fallback by one sync loses it.
+pub fn damaged_root_after_clean_close(hole: Option<Hole>, seed: u64) -> Result<(), String> {
+    let (mut life, db) = worked(hole, seed)?;
+    if life.random.chance(0.5) {
+        let aborted = panic::catch_unwind(AssertUnwindSafe(|| {
+            let _write = db.redb().begin_write();
+            panic!("a transaction is dropped while a panic unwinds");
+        }));
+        assert!(aborted.is_err());
+    }
+    db.close()?;
+    let copy = life.random.below(2);
+    let bit = 1 << life.random.below(8);
+    life.medium.damage(ROOT_A + copy * PAGE + life.random.below(PAGE), bit);
+    newest_or_error(&mut life)?;
+    Ok(())
+}
+
+/// H7: a page that the last sync did not write is damaged while the file is unclean: whatever is
+/// read must be an error or the right data.
+pub fn damaged_old_page(hole: Option<Hole>, seed: u64) -> Result<(), String> {
+    let (mut life, db) = worked(hole, seed)?;
+    let before = life.medium.durable_image();
+    let mut work = life.work(db);
+    work.fill(3)?;
+    let db = work.db.take().ok_or("no database")?;
+    drop(work);
+    let after = life.medium.durable_image();
+    life.medium = life.medium.crash(ALL_LOST);
+    drop(db);
+    let old: Vec<u64> = (GROUPS..after.len() as u64)
+        .step_by(PAGE as usize)
+        .filter(|start| (start - GROUPS) / PAGE % 128 >= 2)
+        .filter(|start| {
+            let range = *start as usize..(start + PAGE) as usize;
+            let page = after.get(range.clone()).unwrap_or_default();
+            page.iter().any(|byte| *byte != 0) && before.get(range) == Some(page)
+        })
+        .collect();
+    let Some(page) = life.random.pick(&old).copied() else { return Ok(()) };
+    life.medium.damage(page + life.random.below(PAGE), 1 << life.random.below(8));
+    newest_or_error(&mut life)?;
+    Ok(())
+}
+
+/// H13: a cut anywhere in creation leaves an empty database, or word that creation was cut off.
+pub fn cut_in_creation(hole: Option<Hole>, seed: u64) -> Result<bool, String> {
+    let mut random = SeededRandom::new(seed);
+    let medium = CrashMedium::new(random.next_u64());
+    medium.cut_after(random.below(12));
+    let created = Vault::create(medium.clone(), settings(hole));
+    if created.is_err() && !medium.is_off() {
+        return Err("creation failed without a cut".to_owned());
+    }
+    let tearing = *random.pick(&Tearing::ALL).unwrap();
+    let survival = Survival::Each(*random.pick(&[0.0, 0.1, 0.5, 0.9, 1.0]).unwrap());
+    let medium = medium.crash(Crash::PowerCut { tearing, survival });
+    let returned = created.is_ok();
+    drop(created);
+    match Vault::open(medium, settings(hole)) {
+        Ok(db) => {
+            let observed = Observed::read(db.redb())?;
+            if observed.is(&Content::default()) { Ok(true) } else { Err("not empty".to_owned()) }
+        }
+        Err(NotOpened::CreationCut(_)) if !returned => Ok(false),
+        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => {
+            Err(format!("creation returned {returned}, then: {error}"))
+        }
+    }
+}
+
+/// H14: a second open while the first one lives is refused, and touches nothing.
+pub fn second_open(hole: Option<Hole>, seed: u64) -> Result<(), String> {
+    let (mut life, db) = worked(hole, seed)?;
+    // An unclean state with something to recover, opened once and then once more.
+    let mut work = life.work(db);
+    work.medium.cut_after(work.random.below(12));
+    let _ = work.fill(30);
+    work.medium.cut_after(0);
+    drop(work);
+    let survival = Survival::Each(0.5);
+    life.medium = life.medium.crash(Crash::PowerCut { tearing: Tearing::Page4096, survival });
+    let db = match Vault::open(life.medium.clone(), life.settings) {
+        Ok(db) => db,
+        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => return Err(error),
+    };
+    // Something is always pending, such as a transaction that has not committed.
+    let write = db.redb().begin_write().map_err(|error| error.to_string())?;
+    let (view, disk) = (life.medium.image(), life.medium.durable_image());
+    let operations = life.medium.operations();
+    let second = vault::builder(life.settings).open_on(life.medium.clone(), &vault::key());
+    let read_only =
+        vault::builder(life.settings).open_read_only_on(life.medium.clone(), &vault::key());
+    if !matches!(second, Err(OpenError::AlreadyOpen)) {
+        return Err(format!("a second open was not refused: {:?}", second.err()));
+    }
+    if !matches!(read_only, Err(OpenError::AlreadyOpen)) {
+        return Err(format!("a second open for reading was not refused: {:?}", read_only.err()));
+    }
+    let touched = life.medium.operations() != operations;
+    if touched || life.medium.image() != view || life.medium.durable_image() != disk {
+        return Err("a second open wrote, or synced, before it was refused".to_owned());
+    }
+    write.abort().map_err(|error| error.to_string())?;
+    db.close()
+}
+
+/// H9: while a page is on its way to the medium, a sync runs and returns, and then the power goes:
+/// the page never lands. What is durable must not speak of it: the page reads as it was before.
+pub fn sync_while_a_page_is_written(
+    open: impl Fn(CrashMedium) -> Result<EncryptedBackend, OpenError>,
+    seed: u64,
+) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut random = SeededRandom::new(seed);
+    let medium = CrashMedium::new(random.next_u64());
+    let backend =
+        EncryptedBackend::create_on(medium.clone(), &vault::key()).map_err(|e| text(&e))?;
+    let pages = random.between(2, 300);
+    backend.set_len(pages * PAGE).map_err(|e| text(&e))?;
+    for page in 1..pages {
+        backend.write(page * PAGE, &[1; PAGE as usize]).map_err(|e| text(&e))?;
+    }
+    backend.sync_data().map_err(|e| text(&e))?;
+    backend.close().map_err(|e| text(&e))?;
+    drop(backend);
+    let backend = Arc::new(open(medium.clone()).map_err(|e| text(&e))?);
+    let chosen = random.between(1, pages - 1);
+    let other = random.between(1, pages - 1);
+    // The first change after a clean close makes an ordinary sync of its own: get it over with.
+    backend.write(other * PAGE, &[1; PAGE as usize]).map_err(|e| text(&e))?;
+    backend.sync_data().map_err(|e| text(&e))?;
+
+    let synced = Arc::new(Mutex::new(None));
+    let (in_hook, result) = (Arc::clone(&backend), Arc::clone(&synced));
+    medium.on_write(move |_, _| {
+        // Only the data page's own write, not those of the sync that it starts.
+        let mut result = match result.try_lock() {
+            Ok(result) if result.is_none() => result,
+            _ => return,
+        };
+        let (sender, receiver) = mpsc::channel();
+        let backend = Arc::clone(&in_hook);
+        std::thread::spawn(move || sender.send(backend.sync_data().is_ok()));
+        // A store that lets no sync pass while a page is written is right as well.
+        *result = Some(receiver.recv_timeout(Duration::from_millis(500)));
+    });
+    let written = backend.write(chosen * PAGE, &[2; PAGE as usize]);
+    let outcome = *synced.lock().unwrap();
+    let after = medium.crash(ALL_LOST);
+    written.map_err(|e| text(&e))?;
+    if outcome.is_none() {
+        return Err("the hook was never called".to_owned());
+    }
+    drop(backend);
+    let backend = open(after).map_err(|e| format!("open: {e}"))?;
+    for page in 1..pages {
+        let mut bytes = [0; PAGE as usize];
+        backend.read(page * PAGE, &mut bytes).map_err(|e| format!("page {page}: {e}"))?;
+        if bytes != [1; PAGE as usize] {
+            return Err(format!("page {page} holds what was never synced"));
+        }
+    }
+    Ok(())
+}
