@@ -105,6 +105,14 @@ impl TagPage {
         }
     }
 
+    /// Makes one page absent: it reads as zeros from here on.
+    pub(crate) fn make_absent(&mut self, place: usize) {
+        if let Some(slot) = self.entries.get_mut(place) {
+            *slot = Entry::ABSENT;
+            self.fresh &= !(1 << place);
+        }
+    }
+
     /// Makes every page from `place` on absent: the file was cut there.
     pub(crate) fn cut_from(&mut self, place: usize) {
         for slot in self.entries.iter_mut().skip(place) {

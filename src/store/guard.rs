@@ -2,7 +2,7 @@
 //! unclean shutdown, exactly the pages that the last sync may have torn read as zeros. Owned by
 //! `Builder` through [`Store::end_recovery`]; a bare backend never has one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Store;
 use crate::error::StoreError;
@@ -16,7 +16,8 @@ pub(super) struct Guard {
     creating: bool,
     /// By group, the pages (bit i: place i) that may be torn.
     forgiven: HashMap<GroupNo, u128>,
-    zeroed_pages: u64,
+    /// Those that redb was given as zeros.
+    zeroed: BTreeSet<PageNo>,
 }
 
 impl Guard {
@@ -43,11 +44,13 @@ impl Guard {
         self.creating
     }
 
-    /// Whether a page that doesn't open is to read as zeros; counts it if so.
+    /// Whether a page that doesn't open is to read as zeros; remembers it if so.
     pub(super) fn forgives(&mut self, page: PageNo) -> bool {
         let (group, place) = layout::place_of(page);
         let forgiven = self.forgiven.get(&group).is_some_and(|fresh| fresh >> place & 1 == 1);
-        self.zeroed_pages += u64::from(forgiven);
+        if forgiven {
+            self.zeroed.insert(page);
+        }
         forgiven
     }
 }
@@ -66,17 +69,23 @@ impl Store {
     /// ordinary sync carries what redb repaired, then stale header copies are healed. Returns how
     /// many torn pages redb was given as zeros.
     ///
+    /// Those pages become absent in the same sync. redb read each of them as zeros and then either
+    /// gave up the commit that held it, so that it is free, or found the commit whole: its
+    /// checksums leave out the unused end of a large leaf, and a page torn there must stay
+    /// readable.
+    ///
     /// # Errors
     /// The sync or the healing failed: the database must not be used.
     pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
-        let zeroed_pages = {
-            let mut guard = self.guard();
-            let zeroed_pages = guard.zeroed_pages;
-            *guard = Guard::off();
-            zeroed_pages
-        };
+        let zeroed = std::mem::replace(&mut *self.guard(), Guard::off()).zeroed;
+        for page in &zeroed {
+            let (group, place) = layout::place_of(*page);
+            while !self.state_mut().make_absent(group, place) {
+                self.with_tag_page(group, |_| ())?;
+            }
+        }
         self.sync()?;
         self.heal_header()?;
-        Ok(zeroed_pages)
+        Ok(zeroed.len() as u64)
     }
 }

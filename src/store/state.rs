@@ -109,6 +109,16 @@ impl State {
         true
     }
 
+    /// Makes one page absent. `false` where its tag page must be loaded first.
+    pub(super) fn make_absent(&mut self, group: GroupNo, place: usize) -> bool {
+        if group.0 >= self.groups {
+            return true;
+        }
+        let Some(page) = self.cache.change(group) else { return false };
+        page.make_absent(place);
+        true
+    }
+
     /// Drops the groups from `groups` on. Rows stay: the durable root still counts them.
     pub(super) fn drop_groups_from(&mut self, groups: u64) {
         for group in groups..self.groups {
