@@ -142,7 +142,8 @@ impl Builder {
             return Err(taken(path));
         }
         let temporary = temporary_beside(path)?;
-        let medium = FileMedium::create_new(&temporary).map_err(|error| file_error(path, error))?;
+        let medium =
+            FileMedium::create_new(&temporary).map_err(|error| create_error(path, error))?;
         let created = self.create_on(medium, key).and_then(|db| {
             publish(&temporary, path)?;
             Ok(db)
@@ -287,6 +288,15 @@ fn taken(path: &Path) -> OpenError {
     }
 }
 
+fn create_error(path: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            OpenError::NotFound(directory_of(path).unwrap_or(path).to_owned())
+        }
+        _ => file_error(path, error),
+    }
+}
+
 fn file_error(path: &Path, error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::NotFound => OpenError::NotFound(path.to_owned()),
@@ -314,7 +324,10 @@ fn publish(temporary: &Path, path: &Path) -> Result<(), OpenError> {
     })
 }
 
+fn directory_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty())
+}
+
 fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    fs::File::open(directory_of(path).unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -152,8 +152,8 @@ impl fmt::Display for StoreError {
                  and open it again, it comes back at its last durable commit",
             ),
             Self::KeyUsedUp => f.write_str(
-                "the data key has sealed as many pages as its policy allows; rotate it before \
-                 writing more",
+                "the data key has sealed as many pages as its policy allows; copy the tables into a \
+                 new database",
             ),
             Self::Misuse(what) => f.write_str(what),
         }
@@ -200,7 +200,7 @@ impl From<StoreError> for io::Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no file of this name. Opening never creates one.
+    /// There is no file, or to create one in no directory, of this name. Opening never creates.
     NotFound(PathBuf),
     /// The name is taken. Creating never replaces anything.
     AlreadyExists(PathBuf),
@@ -261,6 +261,8 @@ pub enum OpenError {
         /// The generation that the root record names.
         expected: Generation,
     },
+    /// A key rotation is under way, which this version can't go on with.
+    Rotating,
     /// A read-only open of a database that was not closed cleanly.
     NeedsRecovery,
     /// The repair callback stopped the repair.
@@ -289,7 +291,8 @@ impl fmt::Display for OpenError {
         match self {
             Self::NotFound(path) => write!(
                 f,
-                "there is no file {}; `create` makes a new database, `open` never does",
+                "there is no {}; `create` makes a new database in an existing directory, `open` \
+                 never makes one",
                 path.display()
             ),
             Self::AlreadyExists(path) => write!(
@@ -302,8 +305,8 @@ impl fmt::Display for OpenError {
             }
             Self::ReadOnly(path) => write!(
                 f,
-                "{} can't be written (read-only file system or permissions); open it read-only, \
-                 or make it writable",
+                "{} can't be opened as asked (read-only file system, or permissions of the file or \
+                 its directory); open it read-only, or mend the permissions",
                 path.display()
             ),
             Self::AlreadyOpen => f.write_str(
@@ -367,6 +370,9 @@ impl fmt::Display for OpenError {
                 f,
                 "the header is of {found} but the database has seen {expected}: an older header \
                  was put back; restore the newer one"
+            ),
+            Self::Rotating => f.write_str(
+                "a key rotation of this database is unfinished; use the newer version that began it",
             ),
             Self::NeedsRecovery => f.write_str(
                 "the database was not closed cleanly and a read-only open changes nothing: open \

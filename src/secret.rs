@@ -3,8 +3,8 @@
 //! [`Arena`]; the only way to its bytes is [`SecretKey::expose`], which copies them to the stack
 //! and wipes the copy.
 //!
-//! After a fork the child has no mapping: touching it there would fault. So whoever owns one asks
-//! [`is_forked_child`] before a slow operation, and dropping one in a child forgets it.
+//! After a fork the child has no mapping, and touching it there would fault. The store asks
+//! [`Arena::is_forked_child`] before every call, and dropping a key in a child forgets it.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,9 @@ use memmap2::MmapMut;
 use zeroize::{Zeroize, Zeroizing};
 
 const KEY_SIZE: usize = 32;
-/// 32-byte keys per arena: one page of locked memory.
-const KEYS_PER_ARENA: usize = 128;
+/// 32-byte keys per arena, two pages of locked memory: 32 epochs with five subkeys each, and the
+/// keys that are held for a moment while unlocking.
+const KEYS_PER_ARENA: usize = 256;
 
 /// A private, anonymous mapping for secrets.
 struct LockedMemory {
@@ -68,10 +69,11 @@ struct Slots {
     free: Vec<usize>,
 }
 
-/// A page of locked memory that holds up to 128 keys.
+/// Locked memory that holds up to 256 keys.
 #[derive(Clone)]
 pub(crate) struct Arena {
     slots: Arc<Mutex<Slots>>,
+    owner: u32,
 }
 
 impl fmt::Debug for Arena {
@@ -92,7 +94,7 @@ impl Arena {
     pub(crate) fn new() -> io::Result<Self> {
         let memory = LockedMemory::map(KEY_SIZE * KEYS_PER_ARENA)?;
         let free = (0..KEYS_PER_ARENA).rev().collect();
-        Ok(Self { slots: Arc::new(Mutex::new(Slots { memory, free })) })
+        Ok(Self { slots: Arc::new(Mutex::new(Slots { memory, free })), owner: process::id() })
     }
 
     /// Keeps a key; the caller's copy is wiped by its own type.
@@ -118,7 +120,7 @@ impl Arena {
 
     /// Whether this process is a fork of the one that made the arena, and so has no keys.
     pub(crate) fn is_forked_child(&self) -> bool {
-        lock(&self.slots).memory.is_forked_child()
+        self.owner != process::id()
     }
 }
 

@@ -190,6 +190,12 @@ impl Store {
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {
+        if self.unlocked.arena.is_forked_child() {
+            return Err(StoreError::Misuse(
+                "this process is a fork of the one that opened the database and has no keys; open \
+                 it after the fork",
+            ));
+        }
         if self.latched.load(Ordering::Acquire) {
             return Err(StoreError::Latched);
         }

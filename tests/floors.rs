@@ -66,7 +66,9 @@ fn faults(file: &str, text: &str) -> Vec<String> {
         check(!after(code, "unsafe").any(|behind| !behind.starts_with(is_word)), number, "unsafe");
         for (name, doors) in doors() {
             let named = after(code, name).any(|behind| behind.starts_with("::"))
-                || after(code, "use ").any(|behind| behind.trim_end_matches(';') == name);
+                || after(code, "use ")
+                    .filter_map(|behind| behind.strip_prefix(name))
+                    .any(|behind| !behind.starts_with(is_word));
             let open = doors.split_whitespace().any(|door| ["*", file, room(file)].contains(&door));
             check(open || !named, number, line);
         }

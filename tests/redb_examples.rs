@@ -1,7 +1,12 @@
 //! Shows that redb's own documented example programs run on strongroom unchanged but for the line
 //! that opens the database (and what each prints a thousand times, which is counted instead):
 //! `examples/int_keys.rs`, `examples/multithread.rs` and the crate's front page of redb 4.6.0.
-#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "as redb's examples have it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    clippy::cast_possible_truncation,
+    reason = "as redb's examples have it"
+)]
 
 use std::time::Instant;
 use std::{sync::Arc, time::Duration};

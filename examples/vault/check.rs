@@ -71,6 +71,7 @@ pub(crate) fn compare(
         let wrong = match reader.read(name, facts, |_| Ok(())) {
             Err(Failure::Database(error)) => {
                 // After one page that doesn't open, redb refuses to read on.
+                drop((reader, vault));
                 vault = open()?;
                 reader = Reader::new(&vault.begin_read()?)?;
                 Some(error.to_string())

@@ -120,7 +120,7 @@ impl<'a> Writer<'a> {
                 break;
             }
             hasher.update(read);
-            self.content.insert((found.name.as_str(), chunks), &*read)?;
+            self.content.insert((found.name.as_str(), chunks), read)?;
             len += read.len() as u64;
             chunks += 1;
         }

@@ -91,7 +91,9 @@ pub(crate) fn bytes(purpose: Purpose, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         hasher.update(part);
     }
     let mut out = Zeroizing::new([0; 32]);
-    hasher.finalize_xof().fill(out.as_mut_slice());
+    let mut reader = hasher.finalize_xof();
+    reader.fill(out.as_mut_slice());
+    reader.zeroize();
     hasher.zeroize();
     out
 }

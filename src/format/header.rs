@@ -215,8 +215,8 @@ impl UnverifiedHeader {
 }
 
 impl Header {
-    /// The bytes of one copy, MACed. `salt` is fresh for each write, so that two writes never
-    /// show which bytes stayed.
+    /// The bytes of one copy, MACed. `salt` is fresh for each write, so that equal headers still
+    /// have different MACs.
     pub(crate) fn encode(
         &self,
         copy: CopyId,

@@ -1,5 +1,6 @@
 //! A key slot (docs/keys.md, "Slot"): one credential's way to the root key, 2048 bytes. Everything
-//! but the wrapped keys is in the clear, and bound into them by the slot's derivation.
+//! but the wrapped keys is in the clear. What made the secret is bound into the slot's derivation;
+//! label and dates are covered by the header's MACs only.
 
 use crate::crypto::wrap::WrappedKey;
 use crate::units::FileId;

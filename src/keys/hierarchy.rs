@@ -88,8 +88,11 @@ fn check_value(data_key: &SecretKey, file_id: FileId, epoch: Epoch) -> [u8; 16] 
 ///
 /// # Errors
 /// The credential can't make a slot, or the system gave no randomness or memory.
-pub(crate) fn create(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
-    let NewSlot { kdf, blob } = provider.choose_kdf()?;
+pub(crate) fn create(
+    provider: &dyn KeyProvider,
+    limits: &KdfLimits,
+) -> Result<Unlocked, OpenError> {
+    let NewSlot { kdf, blob } = provider.choose_kdf(limits)?;
     let salt = random::array().map_err(OpenError::io("making a salt"))?;
     let blank = WrappedKey::default();
     let mut slot = KeySlot {
@@ -106,7 +109,7 @@ pub(crate) fn create(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> 
         not_after: 0,
         blob,
     };
-    let secret = provider.slot_secret(SlotView { slot: &slot }, &KdfLimits::default())?.0;
+    let secret = provider.slot_secret(SlotView { slot: &slot }, limits)?.0;
     build(&mut slot, &secret).map_err(OpenError::io("making the keys"))
 }
 
@@ -301,6 +304,10 @@ mod tests {
     use crate::format::key_slot::KdfCost;
     use crate::keys::{Passphrase, RawKey};
 
+    fn made_with(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
+        create(provider, &KdfLimits::default())
+    }
+
     fn encoded(unlocked: &Unlocked) -> Box<HeaderBytes> {
         unlocked.header.encode(CopyId::A, &[0; 32], &unlocked.data_mac_key)
     }
@@ -312,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_same_keys_come_back_and_another_key_is_wrong() {
-        let made = create(&RawKey::new([1; 32])).unwrap();
+        let made = made_with(&RawKey::new([1; 32])).unwrap();
         let opened = reopen(&encoded(&made), &RawKey::new([1; 32])).unwrap();
         assert_eq!(opened.header, made.header);
         assert_eq!(opened.keyring.active().page.expose(), made.keyring.active().page.expose());
@@ -325,7 +332,7 @@ mod tests {
     #[test]
     fn two_files_of_one_key_share_nothing() {
         let (one, two) =
-            (create(&RawKey::new([1; 32])).unwrap(), create(&RawKey::new([1; 32])).unwrap());
+            (made_with(&RawKey::new([1; 32])).unwrap(), made_with(&RawKey::new([1; 32])).unwrap());
         assert_ne!(one.header.file_id, two.header.file_id);
         assert_ne!(one.keyring.active().page.expose(), two.keyring.active().page.expose());
     }
@@ -333,7 +340,7 @@ mod tests {
     #[test]
     fn a_passphrase_opens_what_it_made() {
         let floor = KdfCost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
-        let made = create(&Passphrase::new("correct horse").cost(floor)).unwrap();
+        let made = made_with(&Passphrase::new("correct horse").cost(floor)).unwrap();
         assert!(reopen(&encoded(&made), &Passphrase::new("correct horse")).is_ok());
         let wrong = reopen(&encoded(&made), &Passphrase::new("correct horsf"));
         assert!(matches!(wrong, Err(OpenError::WrongKey)));
@@ -342,7 +349,7 @@ mod tests {
     #[test]
     fn a_slot_of_another_file_commits_to_another_secret() {
         let key = RawKey::new([1; 32]);
-        let (one, two) = (create(&key).unwrap(), create(&key).unwrap());
+        let (one, two) = (made_with(&key).unwrap(), made_with(&key).unwrap());
         let mut mixed = one.header.clone();
         mixed.slots = two.header.slots.clone();
         let bytes = mixed.encode(CopyId::A, &[0; 32], &one.data_mac_key);
@@ -351,7 +358,7 @@ mod tests {
 
     #[test]
     fn no_key_stands_in_the_header() {
-        let made = create(&RawKey::new([0x5A; 32])).unwrap();
+        let made = made_with(&RawKey::new([0x5A; 32])).unwrap();
         let bytes = encoded(&made);
         let data_key = made.keyring.active();
         let secrets = [&data_key.page, &data_key.digest, &data_key.root_record];

@@ -100,7 +100,7 @@ impl Sealed for KeyFile {
         SlotKind::KeyFile
     }
 
-    fn choose_kdf(&self) -> Result<NewSlot, OpenError> {
+    fn choose_kdf(&self, _limits: &KdfLimits) -> Result<NewSlot, OpenError> {
         Ok(NewSlot { kdf: Kdf::None, blob: Vec::new() })
     }
 

@@ -97,10 +97,10 @@ impl Sealed for Passphrase {
         SlotKind::Passphrase
     }
 
-    fn choose_kdf(&self) -> Result<NewSlot, OpenError> {
+    fn choose_kdf(&self, limits: &KdfLimits) -> Result<NewSlot, OpenError> {
         self.expose()?;
         let cost = match self.cost {
-            None => calibrate()?,
+            None => calibrate(limits)?,
             Some(cost) => cost,
         };
         let too_cheap = cost.memory_kib < COST_FLOOR.memory_kib
@@ -109,7 +109,7 @@ impl Sealed for Passphrase {
         if too_cheap {
             return Err(OpenError::KdfTooCheap);
         }
-        KdfLimits::default().check(cost)?;
+        limits.check(cost)?;
         Ok(NewSlot { kdf: Kdf::Argon2id(cost), blob: Vec::new() })
     }
 
@@ -144,22 +144,24 @@ fn argon2id(
     Ok(secret)
 }
 
-fn calibrate() -> Result<KdfCost, OpenError> {
+fn calibrate(limits: &KdfLimits) -> Result<KdfCost, OpenError> {
+    limits.check(COST_BASE)?;
     let start = Instant::now();
     argon2id(b"calibration", &[0; 32], COST_BASE)?;
-    Ok(cost_for(start.elapsed()))
+    Ok(cost_for(start.elapsed(), limits))
 }
 
-// How much more than the base cost fits the target, if the base took this long.
-fn cost_for(base: Duration) -> KdfCost {
+// How much more than the base cost fits the target and the limits, if the base took this long.
+fn cost_for(base: Duration, limits: &KdfLimits) -> KdfCost {
     let mut cost = COST_BASE;
     let mut expected = base;
-    while expected * 2 <= TARGET && cost.memory_kib < CALIBRATED_MEMORY_MAX_KIB {
+    let memory_max = CALIBRATED_MEMORY_MAX_KIB.min(limits.memory_kib_max);
+    while expected * 2 <= TARGET && cost.memory_kib * 2 <= memory_max {
         cost.memory_kib *= 2;
         expected *= 2;
     }
     let per_pass = expected / cost.passes;
-    while expected + per_pass <= TARGET && cost.passes < KdfLimits::default().passes_max {
+    while expected + per_pass <= TARGET && cost.passes < limits.passes_max {
         cost.passes += 1;
         expected += per_pass;
     }
@@ -172,13 +174,16 @@ mod tests {
 
     #[test]
     fn calibration_stays_between_the_base_and_the_limits() {
-        let at = |millis| cost_for(Duration::from_millis(millis));
+        let limits = KdfLimits::default();
+        let at = |millis| cost_for(Duration::from_millis(millis), &limits);
         assert_eq!(at(2000), COST_BASE, "a slow machine pays the base");
         assert_eq!(at(500), COST_BASE);
         assert_eq!(at(240), KdfCost { memory_kib: 128 * 1024, passes: 3, lanes: 1 });
         assert_eq!(at(100), KdfCost { memory_kib: 256 * 1024, passes: 3, lanes: 1 });
         assert_eq!(at(1), KdfCost { memory_kib: 256 * 1024, passes: 16, lanes: 1 });
-        assert!(KdfLimits::default().check(at(0)).is_ok());
+        assert!(limits.check(at(0)).is_ok());
+        let phone = KdfLimits { memory_kib_max: 100 << 10, passes_max: 4, lanes_max: 1 };
+        assert!(phone.check(cost_for(Duration::from_millis(1), &phone)).is_ok());
     }
 
     #[test]
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn an_empty_passphrase_is_refused() {
         let empty = Passphrase::new("");
-        assert!(matches!(empty.choose_kdf(), Err(OpenError::EmptyPassphrase)));
+        assert!(matches!(empty.choose_kdf(&KdfLimits::default()), Err(OpenError::EmptyPassphrase)));
         assert_eq!(format!("{:?}", Passphrase::new("hunter2")), "Passphrase");
     }
 }

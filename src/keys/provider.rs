@@ -27,7 +27,7 @@ pub trait Sealed {
 
     /// How much work a new slot's secret shall cost.
     #[doc(hidden)]
-    fn choose_kdf(&self) -> Result<NewSlot, OpenError>;
+    fn choose_kdf(&self, limits: &KdfLimits) -> Result<NewSlot, OpenError>;
 
     /// The secret of a slot of this provider's kind.
     #[doc(hidden)]

@@ -62,7 +62,7 @@ impl Sealed for RawKey {
         SlotKind::RawKey
     }
 
-    fn choose_kdf(&self) -> Result<NewSlot, OpenError> {
+    fn choose_kdf(&self, _limits: &KdfLimits) -> Result<NewSlot, OpenError> {
         Ok(NewSlot { kdf: Kdf::None, blob: Vec::new() })
     }
 

@@ -7,7 +7,7 @@ use super::Store;
 use crate::error::{OpenError, StoreError};
 use crate::format::header::{HeaderBytes, NotAHeader, UnverifiedHeader};
 use crate::keys::Unlocked;
-use crate::layout::{self, HEADER_COPY_SIZE, PREAMBLE_BYTES};
+use crate::layout::{self, HEADER_COPY_SIZE};
 use crate::medium::Medium;
 use crate::random;
 use crate::units::CopyId;
@@ -50,12 +50,12 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
         }
         (Ok(a), b) => Ok(Found { newest: a, other: b.ok(), a_is_blank }),
         (Err(_), Ok(newest)) => Ok(Found { newest, other: None, a_is_blank }),
-        (Err(a), Err(b)) => Err(neither(&a_bytes, len, a, b)),
+        (Err(a), Err(b)) => Err(neither(&a_bytes, a, b)),
     }
 }
 
 // What stands there instead of a header.
-fn neither(a_bytes: &HeaderBytes, len: u64, a: NotAHeader, b: NotAHeader) -> OpenError {
+fn neither(a_bytes: &HeaderBytes, a: NotAHeader, b: NotAHeader) -> OpenError {
     if a_bytes.starts_with(b"redb\x1a\x0a\xa9\x0d\x0a") {
         return OpenError::PlainRedb;
     }
@@ -66,10 +66,11 @@ fn neither(a_bytes: &HeaderBytes, len: u64, a: NotAHeader, b: NotAHeader) -> Ope
             _ => {}
         }
     }
-    // One copy that was ours once, or room for both that holds nothing: a header was lost.
+    // A copy that was ours once, or nothing at all where both should be: a header was lost, or its
+    // file never finished.
     let was_ours = |fault| matches!(fault, NotAHeader::Torn | NotAHeader::Malformed(_));
     let both_blank = (a, b) == (NotAHeader::Blank, NotAHeader::Blank);
-    if was_ours(a) || was_ours(b) || (both_blank && len >= PREAMBLE_BYTES) {
+    if was_ours(a) || was_ours(b) || both_blank {
         return OpenError::HeaderLost;
     }
     OpenError::NotStrongroom

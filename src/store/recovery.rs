@@ -90,7 +90,7 @@ pub(super) fn open(
     let header_generation = unlocked.header.generation;
     let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
     let choice = copies::choose_root(a?, b?)?;
-    if found.a_is_blank && is_unfinished_creation(&choice, header_generation) {
+    if found.a_is_blank && header_generation == Generation(1) && is_unfinished_creation(&choice) {
         return Err(OpenError::CreationUnfinished);
     }
     let stale_header = found.stale(&unlocked).filter(|_| !read_only);
@@ -146,15 +146,16 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
     Ok(())
 }
 
-// Header B is durable, header A was never written, and no sync came after creation's own.
-fn is_unfinished_creation(choice: &RootChoice, header: Generation) -> bool {
-    let newest = match choice {
-        RootChoice::Clean { root, .. } => root.sync,
+// Header B is written once both of creation's root records are durable. Both are here and nothing
+// came after them: no data was ever stored. With either gone, something may have been.
+fn is_unfinished_creation(choice: &RootChoice) -> bool {
+    match choice {
+        RootChoice::Clean { .. } => false,
         RootChoice::Unclean { candidates } => {
-            candidates.iter().map(|(root, _)| root.sync).max().unwrap_or_default()
+            candidates.len() == 2
+                && candidates.iter().all(|(root, _)| root.sync <= create::CREATION_SYNC)
         }
-    };
-    header == Generation(1) && newest <= create::CREATION_SYNC
+    }
 }
 
 /// One copy of a tag page as a scan found it, authentic.

@@ -210,6 +210,10 @@ impl Life {
     /// Works until something gives; the database is dropped when this returns, as a process that
     /// ends, or closed cleanly (`true`).
     fn work_until_crash<R: Room>(&mut self, db: R) -> Result<bool, Verdict> {
+        if self.crashed() {
+            // The cut came in the last operation of what was done before.
+            return Ok(false);
+        }
         let steps = 1 + self.random.skewed_below(24);
         let armed_at = self.random.below(steps);
         let close_at_end = self.random.chance(0.3);

@@ -240,10 +240,36 @@ impl<R: Room> Work<'_, R> {
 
     /// One durable transaction that inserts this many rows.
     pub fn fill(&mut self, rows: u64) -> Result<(), String> {
-        self.note(format!("filling with {rows} rows"));
+        self.fill_with(rows, false)
+    }
+
+    /// The same, perhaps with quick repair, after which redb opens without looking at any page.
+    pub fn fill_with(&mut self, rows: u64, quick_repair: bool) -> Result<(), String> {
+        self.note(format!("filling with {rows} rows, quick repair {quick_repair}"));
+        let mut content = self.history.newest().clone();
+        let mut write = attempt!("begin_write", self.db()?.redb().begin_write());
+        write.set_quick_repair(quick_repair);
+        self.rows(&write, &mut content, rows, 0.0)?;
+        self.history.commit(content);
+        attempt!("commit", write.commit());
+        self.history.acknowledge();
+        Ok(())
+    }
+
+    /// One durable transaction of a single row whose leaf takes eight pages and fills five: redb's
+    /// checksum of a leaf ends with its last value and doesn't cover the pages behind it.
+    pub fn put_large(&mut self) -> Result<(), String> {
+        self.note("one large row".to_owned());
         let mut content = self.history.newest().clone();
         let write = attempt!("begin_write", self.db()?.redb().begin_write());
-        self.rows(&write, &mut content, rows, 0.0)?;
+        let key = self.random.below(self.taste.keys.into()) as u32;
+        let value = model::value_bytes(self.random, 17_000);
+        {
+            let mut table = attempt!("open_table", write.open_table(TABLES[2]));
+            let bytes = model::key_bytes(2, key);
+            attempt!("insert", table.insert(bytes.as_slice(), value.as_slice()));
+        }
+        Arc::make_mut(&mut content.tables).insert((2, key), Value::of(&value));
         self.history.commit(content);
         attempt!("commit", write.commit());
         self.history.acknowledge();
