@@ -132,7 +132,7 @@ fn the_file_behind_the_headers_is_random_bytes() {
             *zero_pages.entry(kind).or_insert(0) += 1;
             continue;
         }
-        // Root records, tag pages and the index start with their epoch, a small number in the clear.
+        // Records start with their epoch, a small number in the clear.
         let record = matches!(kind, "root record" | "tag page" | "clean index");
         let random = &page[if record { 4 } else { 0 }..];
         random.iter().for_each(|byte| counts[usize::from(*byte)] += 1);

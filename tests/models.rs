@@ -364,7 +364,7 @@ fn builder() -> Builder {
 impl Run {
     fn txn(&mut self, step: &Txn) -> TestCaseResult {
         let mut txn = self.db.begin_write().unwrap();
-        // redb refuses persistent savepoints, made or restored past, in a commit that isn't durable.
+        // redb refuses persistent savepoints, made or restored past, without durability.
         let lazy = step.lazy && step.savepoint != Some(true) && step.restore.is_none();
         if lazy {
             txn.set_durability(Durability::None).unwrap();

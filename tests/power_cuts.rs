@@ -186,3 +186,23 @@ fn every_operation_of_a_life_can_be_cut() {
     println!("figure: every_cut_nested = {nested}");
     println!("figure: every_cut_creation_unfinished = {unfinished}");
 }
+
+#[test]
+fn a_tag_published_before_its_page_is_caught() {
+    let planted = |medium| {
+        strongroom::EncryptedBackend::open_planted_on(
+            medium,
+            &vault::key(),
+            Hole::H9PublishBeforeWrite,
+        )
+    };
+    let caught = (0..SCENARIO_BUDGET).find_map(|seed| {
+        let result = scenarios::sync_while_a_page_is_written(planted, seed);
+        result.err().map(|error| (seed, error))
+    });
+    let Some((seed, error)) = caught else {
+        panic!("H9PublishBeforeWrite was not caught in {SCENARIO_BUDGET} seeds");
+    };
+    println!("figure: hole_H9_caught_at_seed = {seed}");
+    println!("H9PublishBeforeWrite: {error}");
+}

@@ -163,12 +163,16 @@ impl UnverifiedHeader {
             return Err(NotAHeader::Blank);
         }
         let mut reader = Reader::new(bytes);
-        if reader.array()? != MAGIC {
-            return Err(NotAHeader::BadMagic);
+        let magic: [u8; 16] = reader.array()?;
+        if magic != MAGIC {
+            // A first sector that never landed, or landed in part, leaves zeros.
+            let cut = magic.iter().zip(MAGIC).all(|(found, right)| [0, right].contains(found));
+            return Err(if cut { NotAHeader::Torn } else { NotAHeader::BadMagic });
         }
-        let major = reader.u16()?;
-        if major != FORMAT_VERSION {
-            return Err(NotAHeader::Version(major));
+        match reader.u16()? {
+            FORMAT_VERSION => {}
+            0 => return Err(NotAHeader::Torn),
+            major => return Err(NotAHeader::Version(major)),
         }
         if Self::crc(&bytes[..CRC_AT]) != bytes[CRC_AT..] {
             return Err(NotAHeader::Torn);
@@ -538,6 +542,8 @@ mod tests {
         assert_eq!(UnverifiedHeader::decode(&bytes, CopyId::A).err(), Some(NotAHeader::Version(2)));
         bytes[0] = b'r';
         assert_eq!(UnverifiedHeader::decode(&bytes, CopyId::A).err(), Some(NotAHeader::BadMagic));
+        bytes[..512].fill(0);
+        assert_eq!(UnverifiedHeader::decode(&bytes, CopyId::A).err(), Some(NotAHeader::Torn));
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Recovery {
     /// A newer root record whose tag pages did not all become durable was passed over: the last
     /// sync before the crash never finished.
     pub recovered_from: Option<SyncSeq>,
+    /// One of the two root records didn't open: torn by a crash in the last sync, or damaged. The
+    /// other one decided.
+    pub unreadable_root: bool,
     /// All tag pages were read, because there was no clean index that fits.
     pub scanned: bool,
     /// Second copies of tag pages that a sync which never finished had left, or that didn't open,
@@ -89,12 +92,18 @@ pub(super) fn open(
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
     let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
-    let choice = copies::choose_root(a?, b?)?;
+    let (a, b) = (a?, b?);
+    let unreadable_root = a.is_none() || b.is_none();
+    if [&a, &b].into_iter().flatten().any(is_rotating) {
+        return Err(OpenError::Rotating);
+    }
+    let choice = copies::choose_root(a, b)?;
     if found.a_is_blank && header_generation == Generation(1) && is_unfinished_creation(&choice) {
         return Err(OpenError::CreationUnfinished);
     }
     let stale_header = found.stale(&unlocked).filter(|_| !read_only);
-    let mut recovery = Recovery { healed_header: stale_header.is_some(), ..Recovery::default() };
+    let mut recovery =
+        Recovery { unreadable_root, healed_header: stale_header.is_some(), ..Recovery::default() };
     let opening = Opening { medium: &*medium, keyring, header_generation, read_only };
     let chosen = match choice {
         RootChoice::Clean { root, copy, heal_other } => {
@@ -144,6 +153,12 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
         medium.drop_cache(0, len).map_err(OpenError::io("dropping cached bytes"))?;
     }
     Ok(())
+}
+
+// The format has room for a rotation, this version has no code for one: its next sync would drop
+// the journal.
+fn is_rotating(root: &RootRecord) -> bool {
+    root.rotating || matches!(root.tail, Tail::Journal { .. })
 }
 
 // Header B is written once both of creation's root records are durable. Both are here and nothing
