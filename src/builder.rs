@@ -128,7 +128,8 @@ impl Builder {
     }
 
     /// Creates a database in a new file, readable and writable by its owner only. The file appears
-    /// under its name once it is complete and durable.
+    /// under its name once it is complete and durable; a process that is killed before that may
+    /// leave `NAME.<16 digits>.creating` beside it, which holds nothing and can be deleted.
     ///
     /// # Errors
     /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.

@@ -309,7 +309,7 @@ impl Opening<'_> {
 
     fn digest_of(&self, rows: &[Row]) -> Digest {
         let key = self.keyring.active();
-        let key = DigestKey::new(&key.digest, self.keyring.file_id());
+        let mut key = DigestKey::new(&key.digest, self.keyring.file_id());
         let mut digest = Digest::default();
         for (group, row) in (0..).map(GroupNo).zip(rows) {
             key.toggle(&mut digest, group, row.sync, &row.tag);

@@ -172,7 +172,7 @@ impl State {
         &self,
         root: &mut RootRecord,
         new_rows: &[(GroupNo, Row)],
-        key: &DigestKey<'_>,
+        key: &mut DigestKey,
     ) {
         let mut digest = self.durable.root.digest;
         let mut toggle = |group, row: Row| key.toggle(&mut digest, group, row.sync, &row.tag);

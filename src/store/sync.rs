@@ -75,8 +75,9 @@ impl Store {
         }
         self.medium.reached("sync: after tag pages");
 
-        let digest_key = DigestKey::new(&self.keyring().active().digest, self.keyring().file_id());
-        self.state().complete_digest(&mut root, &new_rows, &digest_key);
+        let mut digest_key =
+            DigestKey::new(&self.keyring().active().digest, self.keyring().file_id());
+        self.state().complete_digest(&mut root, &new_rows, &mut digest_key);
         self.write_root(&root, copy)?;
         self.medium.reached("sync: after root record");
 
