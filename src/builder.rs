@@ -1,4 +1,4 @@
-//! Floor 8: how a database is created and opened: the credential, redb's knobs, ours, and the
+//! Floor 9: how a database is created and opened: the credential, redb's knobs, ours, and the
 //! guard around redb's own recovery. Nothing of the format is decided here.
 
 use std::fmt;
@@ -115,6 +115,13 @@ impl Builder {
         self
     }
 
+    /// How many pages may be sealed before the store syncs by itself, so that tests get there.
+    #[cfg(feature = "testkit")]
+    pub fn seal_reserve(&mut self, pages: u64) -> &mut Self {
+        self.options.seal_reserve = Some(pages);
+        self
+    }
+
     fn redb(&self) -> redb::Builder {
         let mut builder = redb::Builder::new();
         if let Some(bytes) = self.cache_size {
@@ -168,7 +175,7 @@ impl Builder {
         key: &dyn KeyProvider,
     ) -> Result<Database, OpenError> {
         let path = path.as_ref();
-        refuse_directory(path)?;
+        refuse_special_file(path)?;
         let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
         self.open_on(medium, key)
     }
@@ -184,7 +191,7 @@ impl Builder {
         key: &dyn KeyProvider,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let path = path.as_ref();
-        refuse_directory(path)?;
+        refuse_special_file(path)?;
         let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
         self.open_read_only_on(medium, key)
     }
@@ -277,8 +284,14 @@ impl Database {
     }
 }
 
-fn refuse_directory(path: &Path) -> Result<(), OpenError> {
-    if path.is_dir() { Err(OpenError::IsDirectory(path.to_owned())) } else { Ok(()) }
+fn refuse_special_file(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::FileTypeExt;
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(OpenError::IsDirectory(path.to_owned())),
+        // Opening a pipe would wait for somebody to write to it.
+        Ok(metadata) if metadata.file_type().is_fifo() => Err(OpenError::NotStrongroom),
+        _ => Ok(()),
+    }
 }
 
 fn taken(path: &Path) -> OpenError {
@@ -321,7 +334,9 @@ fn temporary_beside(path: &Path) -> Result<PathBuf, OpenError> {
 fn publish(temporary: &Path, path: &Path) -> Result<(), OpenError> {
     fs::hard_link(temporary, path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => taken(path),
-        _ => OpenError::io("giving the new file its name")(error),
+        _ => OpenError::io(
+            "giving the new file its name, for which the file system needs hard links",
+        )(error),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Floor 9: the handle. Thin: redb's own handle, kept so that nobody can swap a plain database in,
+//! Floor 8: the handle. Thin: redb's own handle, kept so that nobody can swap a plain database in,
 //! and the few calls that redb wants by value or by unique reference.
 
 use std::ops::Deref;

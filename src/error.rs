@@ -230,14 +230,14 @@ pub enum OpenError {
         /// The unknown bits.
         bits: u64,
     },
-    /// Creation of this file was cut off before it was finished; it holds no data.
-    CreationUnfinished,
     /// Both header copies are unreadable: without a header no key opens anything.
     HeaderLost,
     /// No key slot of the file opens with this credential.
     WrongKey,
     /// An empty passphrase.
     EmptyPassphrase,
+    /// There is no key file of this name.
+    KeyFileNotFound(PathBuf),
     /// A key file that is neither 32 bytes nor 64 hexadecimal digits.
     KeyFileLength {
         /// The bytes it has.
@@ -329,7 +329,10 @@ impl fmt::Display for OpenError {
                 "this is a plain, unencrypted redb database; open it with redb and copy its \
                  tables into a new strongroom database (a converter is planned)",
             ),
-            Self::NotStrongroom => f.write_str("this is not a strongroom database"),
+            Self::NotStrongroom => f.write_str(
+                "this is not a strongroom database; check the path, or restore a backup if it once \
+                 was one",
+            ),
             Self::UnsupportedVersion { found } => write!(
                 f,
                 "the file has format version {found}; this program knows version 1: use a newer \
@@ -340,10 +343,6 @@ impl fmt::Display for OpenError {
                 "the file needs features this program doesn't have (bits {bits:#x}): use a newer \
                  one"
             ),
-            Self::CreationUnfinished => f.write_str(
-                "creation of this database was cut off before it was finished; it holds no data, \
-                 so delete the file and create it again",
-            ),
             Self::HeaderLost => f.write_str(
                 "both copies of the header are unreadable, and with them every wrapped key; only \
                  a backup helps (a file whose very creation was cut off looks like this too)",
@@ -353,6 +352,11 @@ impl fmt::Display for OpenError {
                  file; nothing was changed",
             ),
             Self::EmptyPassphrase => f.write_str("the passphrase is empty; choose one"),
+            Self::KeyFileNotFound(path) => write!(
+                f,
+                "there is no key file {}; check the path, or look on the medium it is kept on",
+                path.display()
+            ),
             Self::KeyFileLength { found } => write!(
                 f,
                 "a key file holds exactly 32 random bytes, or 64 hexadecimal digits; this one has \
@@ -492,6 +496,7 @@ impl From<OpenError> for Error {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Damaged(damage) => Self::Damage(damage),
+            OpenError::Store(error) => Self::Store(error),
             other => Self::Open(other),
         }
     }

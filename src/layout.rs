@@ -84,6 +84,11 @@ pub(crate) fn pages_in(logical_bytes: u64) -> u64 {
     logical_bytes / PAGE_BYTES
 }
 
+/// Whether pages of a logical length lie where a file can have bytes.
+pub(crate) fn is_addressable(logical_bytes: u64) -> bool {
+    data_page_start(PageNo(pages_in(logical_bytes))).0 < u64::MAX / 2
+}
+
 /// Groups that a number of pages touches.
 pub(crate) fn groups_for(pages: u64) -> u64 {
     pages.div_ceil(DATA_PAGES_PER_GROUP)

@@ -44,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) allow_unlocked: bool,
     pub(crate) kdf_limits: KdfLimits,
     pub(crate) holes: Holes,
+    pub(crate) seal_reserve: Option<u64>,
 }
 
 impl Default for Options {
@@ -53,6 +54,7 @@ impl Default for Options {
             allow_unlocked: false,
             kdf_limits: KdfLimits::default(),
             holes: Holes::default(),
+            seal_reserve: None,
         }
     }
 }
@@ -66,12 +68,16 @@ pub(crate) struct Store {
     read_only: bool,
     /// A write, sync or resize failed: nothing is written any more.
     latched: AtomicBool,
+    /// A page write failed since the last sync: redb may have stopped in the middle of a commit.
+    write_failed: AtomicBool,
     closed: AtomicBool,
     guard: Mutex<Guard>,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
     /// What the durable root record allows the count to reach.
     sealed_pages_bound: AtomicU64,
+    /// Overrides how many seals a root record leaves room for.
+    seal_reserve: Option<u64>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
     state: RwLock<State>,
@@ -226,6 +232,9 @@ impl Store {
     /// cut from the file before a sync has made the smaller length durable.
     pub(crate) fn set_len(&self, len: u64) -> Result<(), StoreError> {
         self.check_writable()?;
+        if !layout::is_addressable(len) {
+            return Err(StoreError::Misuse("a length beyond any file"));
+        }
         if !len.is_multiple_of(PAGE_BYTES) {
             return Err(StoreError::Misuse("a length that is not whole pages of 4096 bytes"));
         }
@@ -261,6 +270,9 @@ impl Store {
             }
             state.drop_groups_from(layout::groups_for(pages));
             state.logical_len = len;
+            if len == 0 {
+                state.page_zero.fill(0);
+            }
             state.dirty = true;
             state.cut_pending = true;
             return Ok(());

@@ -49,7 +49,7 @@ pub(crate) fn read_or_make(source: &KeySource) -> Result<Box<dyn KeyProvider>, F
 
 fn key_file_failure(path: &Path, error: OpenError) -> Failure {
     match error {
-        OpenError::NotFound(_) => Failure::said(format!(
+        OpenError::KeyFileNotFound(_) => Failure::said(format!(
             "there is no key file {}; name the vault's with --key-file, or --passphrase-fd",
             path.display()
         )),

@@ -78,6 +78,16 @@ pub struct KdfCost {
     pub lanes: u32,
 }
 
+impl KdfCost {
+    // RFC 9106, 3.1: at least one pass and lane, at most 2^24 - 1 lanes, 8 KiB a lane.
+    fn is_possible(self) -> bool {
+        let lanes_max = (1 << 24) - 1;
+        self.passes > 0
+            && (1..=lanes_max).contains(&self.lanes)
+            && self.memory_kib >= 8 * self.lanes
+    }
+}
+
 /// A slot in use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct KeySlot {
@@ -165,8 +175,8 @@ impl KeySlot {
             KdfCost { memory_kib: reader.u32()?, passes: reader.u32()?, lanes: reader.u32()? };
         let kdf = match (kdf, cost) {
             (0, KdfCost { memory_kib: 0, passes: 0, lanes: 0 }) => Kdf::None,
-            (1, cost) => Kdf::Argon2id(cost),
-            _ => return Err(Malformed("a key slot with an unknown KDF")),
+            (1, cost) if cost.is_possible() => Kdf::Argon2id(cost),
+            _ => return Err(Malformed("a key slot with an unknown or impossible KDF")),
         };
         reader.zeros(4)?;
         let salt = reader.array()?;

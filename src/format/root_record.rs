@@ -5,7 +5,7 @@ use super::FORMAT_VERSION;
 use super::record::Body;
 use crate::crypto::digest::Digest;
 use crate::layout::{self, PAGE_BYTES, PAGE_ZERO_SIZE};
-use crate::units::{Epoch, FileId, Generation, PageNo, SyncSeq};
+use crate::units::{Epoch, FileId, Generation, SyncSeq};
 use crate::wire::{Malformed, Reader, Writer};
 
 const FLAG_CLEAN: u32 = 1;
@@ -163,7 +163,7 @@ impl RootRecord {
         if self.groups > layout::groups_for(pages) {
             return Err(Malformed("more groups than the logical length has room for"));
         }
-        if layout::data_page_start(PageNo(pages)).0 >= u64::MAX / 2 {
+        if !layout::is_addressable(self.logical_len) {
             return Err(Malformed("a logical length beyond any file"));
         }
         Ok(())

@@ -186,14 +186,23 @@ pub(crate) fn unlock(
 ) -> Result<Unlocked, OpenError> {
     let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
     let file_id = unverified.file_id();
+    let mut too_expensive = None;
     for slot in unverified.slots().filter(|slot| slot.kind == provider.kind()) {
-        let secret = provider.slot_secret(SlotView { slot }, limits)?.0;
+        let secret = match provider.slot_secret(SlotView { slot }, limits) {
+            Ok(secret) => secret.0,
+            // Another slot may be this credential's.
+            Err(error @ OpenError::KdfTooExpensive { .. }) => {
+                too_expensive.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let keys = slot_keys(&arena, &secret, slot, file_id).map_err(no_memory())?;
         if mac::equal(&keys.commitment, &slot.commitment) {
             return unlock_slot(&arena, unverified, slot, &keys.wrap);
         }
     }
-    Err(OpenError::WrongKey)
+    Err(too_expensive.unwrap_or(OpenError::WrongKey))
 }
 
 fn no_memory() -> impl FnOnce(io::Error) -> OpenError {

@@ -1,7 +1,7 @@
 //! A credential in a file: 32 random bytes, raw or as 64 hexadecimal digits.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -28,11 +28,11 @@ impl KeyFile {
     /// Reads a key file: exactly 32 bytes, or 64 hexadecimal digits and perhaps a newline.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`], [`OpenError::KeyFileLength`], [`OpenError::Io`].
+    /// [`OpenError::KeyFileNotFound`], [`OpenError::KeyFileLength`], [`OpenError::Io`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => OpenError::NotFound(path.to_owned()),
+            io::ErrorKind::NotFound => OpenError::KeyFileNotFound(path.to_owned()),
             _ => OpenError::io("opening the key file")(error),
         })?;
         let mut content = Zeroizing::new(Vec::with_capacity(256));
@@ -59,7 +59,11 @@ impl KeyFile {
             _ => OpenError::io("creating the key file")(error),
         })?;
         let written = file.write_all(key.as_slice()).and_then(|()| file.sync_all());
-        written.map_err(OpenError::io("writing the key file"))?;
+        if let Err(error) = written.and_then(|()| sync_directory_of(path)) {
+            // Better no key file than half of one.
+            let _ = fs::remove_file(path);
+            return Err(OpenError::io("writing the key file")(error));
+        }
         Self::read(path)
     }
 
@@ -71,6 +75,12 @@ impl KeyFile {
         let kept = SecretBytes::copy_of(key.as_slice());
         Some(kept.map(|bytes| Self { bytes }).map_err(OpenError::io("keeping the key")))
     }
+}
+
+// The name must be as durable as the database that the key will open.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn hex_key(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {

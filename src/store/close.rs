@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
+use super::state::PageZero;
 use crate::error::StoreError;
 use crate::format::associated_data::Place;
 use crate::format::clean_index;
@@ -26,18 +27,23 @@ impl Store {
         result.and(unlocked)
     }
 
-    // A failed or unfinished open, a latch and a forked child all leave the file as it is.
+    // A failed or unfinished open, a failed write, a latch and a forked child all leave the file as
+    // it is. Where a write failed redb has stopped between its header and its pages: a sync now
+    // would make that half commit durable, and mark it clean.
     fn may_write_at_close(&self) -> bool {
         !self.read_only
             && !self.latched.load(Ordering::Acquire)
+            && !self.write_failed.load(Ordering::Acquire)
             && !self.guard().is_held()
             && !self.unlocked.arena.is_forked_child()
     }
 
     fn close_cleanly(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Waits for writes on their way; later ones see that the store is closed.
+        drop(self.resizing.write().unwrap_or_else(PoisonError::into_inner));
         if self.state().needs_sync() {
-            self.sync_snapshot()?;
+            self.sync_snapshot(PageZero::Current)?;
         }
         if self.state().durable.root.clean || self.holes.clean_root_never() {
             return Ok(());

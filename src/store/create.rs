@@ -1,13 +1,13 @@
-//! Making a new store (docs/format.md, "Create"). Everything else is durable before header copy A
-//! is written, so a creation that was cut off is known as one, and never taken for a database
-//! whose header was lost.
+//! Making a new store (docs/format.md, "Create"). Everything else is durable before a header is
+//! written: so a creation that was cut off has no header at all, or is an empty database that
+//! opens and gets its second header copy back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::guard::Guard;
 use super::recovery::Recovery;
-use super::state::State;
+use super::state::{PageZero, State};
 use super::tags::TagCache;
 use super::{LockedMedium, Options, Store};
 use crate::crypto::digest::Digest;
@@ -18,9 +18,6 @@ use crate::layout::PAGE_ZERO_SIZE;
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileId, Generation, SyncSeq};
-
-/// The sync that [`Store::finish_creation`] leaves: anything later means that data was written.
-pub(super) const CREATION_SYNC: SyncSeq = SyncSeq(2);
 
 /// Makes a store on an empty medium, under a guard until [`Store::finish_creation`]. Nothing is
 /// written before that.
@@ -47,10 +44,12 @@ pub(crate) fn create(
         holes: options.holes,
         read_only: false,
         latched: AtomicBool::new(false),
+        write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
+        seal_reserve: options.seal_reserve,
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
@@ -83,6 +82,7 @@ impl Store {
     /// Any failure leaves a creation that was cut off.
     pub(crate) fn finish_creation(&self) -> Result<(), StoreError> {
         *self.guard() = Guard::off();
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch(self.write_creation())
     }
 
@@ -94,9 +94,9 @@ impl Store {
         }
         // Two syncs that differ in number only: each root record copy holds the new database, and
         // nothing of it is durable without the header that both are sealed under.
-        self.write_root_now()?;
+        self.sync_snapshot(PageZero::Current)?;
         self.medium.reached("create: after root A");
-        self.write_root_now()?;
+        self.sync_snapshot(PageZero::Current)?;
         self.medium.reached("create: after root B");
         self.write_header(CopyId::B)?;
         self.medium.reached("create: after header B");

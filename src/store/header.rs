@@ -18,8 +18,6 @@ pub(super) struct Found {
     pub(super) newest: UnverifiedHeader,
     /// The other copy, if it is one that could be tried.
     other: Option<UnverifiedHeader>,
-    /// Copy A was never written, as in a creation that was cut off.
-    pub(super) a_is_blank: bool,
 }
 
 impl Found {
@@ -43,13 +41,12 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     let a_bytes = read_copy(medium, len, CopyId::A)?;
     let a = UnverifiedHeader::decode(&a_bytes, CopyId::A);
     let b = UnverifiedHeader::decode(&*read_copy(medium, len, CopyId::B)?, CopyId::B);
-    let a_is_blank = matches!(a, Err(NotAHeader::Blank));
     match (a, b) {
         (Ok(a), Ok(b)) if b.generation() > a.generation() => {
-            Ok(Found { newest: b, other: Some(a), a_is_blank })
+            Ok(Found { newest: b, other: Some(a) })
         }
-        (Ok(a), b) => Ok(Found { newest: a, other: b.ok(), a_is_blank }),
-        (Err(_), Ok(newest)) => Ok(Found { newest, other: None, a_is_blank }),
+        (Ok(a), b) => Ok(Found { newest: a, other: b.ok() }),
+        (Err(_), Ok(newest)) => Ok(Found { newest, other: None }),
         (Err(a), Err(b)) => Err(neither(&a_bytes, a, b)),
     }
 }

@@ -151,7 +151,19 @@ impl Store {
 
     /// Writes whole pages from `first` on; `data` is whole pages long and inside the logical
     /// length. Page 0 goes through [`Store::write_page_zero`].
+    ///
+    /// # Errors
+    /// After any failure, and until the next sync, a close leaves the file as a crash would: redb
+    /// may have stopped between its header and its pages.
     pub(crate) fn write_pages(&self, first: PageNo, data: &[u8]) -> Result<(), StoreError> {
+        let written = self.write_checked(first, data);
+        if written.is_err() {
+            self.write_failed.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    fn write_checked(&self, first: PageNo, data: &[u8]) -> Result<(), StoreError> {
         self.check_writable()?;
         if self.guard().is_held() {
             return Err(StoreError::Misuse("a page was written before recovery had ended"));
@@ -159,6 +171,12 @@ impl Store {
         self.leave_clean_state()?;
         self.allow_sealing(first, (data.len() / PAGE_SIZE) as u64)?;
         let _shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
+        // Asked again under the lock: a change of length or a close may have come between.
+        self.check_usable()?;
+        let end = first.0.saturating_add((data.len() / PAGE_SIZE) as u64);
+        if end > layout::pages_in(self.state().logical_len) {
+            return Err(StoreError::Misuse("a write beyond the end"));
+        }
         let key = self.keyring().active();
         let (mut page, mut rest) = (first, data);
         while !rest.is_empty() {
@@ -234,7 +252,7 @@ impl Store {
             return Err(StoreError::KeyUsedUp);
         }
         if sealed > self.sealed_pages_bound.load(Ordering::Acquire) {
-            self.write_root_now()?;
+            self.sync_on_its_own()?;
         }
         Ok(())
     }

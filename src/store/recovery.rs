@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::guard::Guard;
 use super::state::State;
 use super::tags::TagCache;
-use super::{LockedMedium, Options, Store, create, header, roots};
+use super::{LockedMedium, Options, Store, header, roots};
 use crate::crypto::digest::{Digest, DigestKey};
 use crate::error::{Damage, OpenError};
 use crate::format::associated_data::Place;
 use crate::format::clean_index::{self, Row};
 use crate::format::copies::{self, RootChoice, TagCopy};
+use crate::format::header::Header;
 use crate::format::record::SealedRecord;
 use crate::format::root_record::{RootRecord, Tail};
 use crate::format::tag_page::TagPage;
@@ -91,6 +92,8 @@ pub(super) fn open(
     let unlocked = keys::unlock(&found.newest, provider, &options.kdf_limits)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
+    refuse_rotation(&unlocked.header)?;
+    refuse_cut_preamble(&*medium)?;
     let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
     let (a, b) = (a?, b?);
     let unreadable_root = a.is_none() || b.is_none();
@@ -98,9 +101,6 @@ pub(super) fn open(
         return Err(OpenError::Rotating);
     }
     let choice = copies::choose_root(a, b)?;
-    if found.a_is_blank && header_generation == Generation(1) && is_unfinished_creation(&choice) {
-        return Err(OpenError::CreationUnfinished);
-    }
     let stale_header = found.stale(&unlocked).filter(|_| !read_only);
     let mut recovery =
         Recovery { unreadable_root, healed_header: stale_header.is_some(), ..Recovery::default() };
@@ -134,10 +134,12 @@ pub(super) fn open(
         holes: options.holes,
         read_only,
         latched: AtomicBool::new(false),
+        write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
+        seal_reserve: options.seal_reserve,
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(state),
@@ -156,21 +158,22 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
 }
 
 // The format has room for a rotation, this version has no code for one: its next sync would drop
-// the journal.
-fn is_rotating(root: &RootRecord) -> bool {
-    root.rotating || matches!(root.tail, Tail::Journal { .. })
+// the journal, and it knows the digest of one epoch only.
+fn refuse_rotation(header: &Header) -> Result<(), OpenError> {
+    if header.epochs.len() > 1 { Err(OpenError::Rotating) } else { Ok(()) }
 }
 
-// Header B is written once both of creation's root records are durable. Both are here and nothing
-// came after them: no data was ever stored. With either gone, something may have been.
-fn is_unfinished_creation(choice: &RootChoice) -> bool {
-    match choice {
-        RootChoice::Clean { .. } => false,
-        RootChoice::Unclean { candidates } => {
-            candidates.len() == 2
-                && candidates.iter().all(|(root, _)| root.sync <= create::CREATION_SYNC)
-        }
+// A file that ends before its root records was cut; without this they would count as unreadable.
+fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
+    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
+    if len < layout::root_start(CopyId::B).0 + PAGE_BYTES {
+        return Err(Damage::Truncated { offset: FileOffset(len) }.into());
     }
+    Ok(())
+}
+
+fn is_rotating(root: &RootRecord) -> bool {
+    root.rotating || matches!(root.tail, Tail::Journal { .. })
 }
 
 /// One copy of a tag page as a scan found it, authentic.

@@ -44,6 +44,7 @@ pub(super) fn read(
 impl Store {
     /// Seals and writes a root record; not durable before the next `fsync`.
     pub(super) fn write_root(&self, root: &RootRecord, copy: CopyId) -> Result<(), StoreError> {
+        debug_assert!(RootRecord::decode(&root.encode()).is_ok(), "the next open would refuse it");
         let key = self.keyring().active();
         let record = root.encode().seal(
             &key.root_record,

@@ -42,6 +42,16 @@ pub(super) struct PendingTagPage {
     pub(super) copies: &'static [CopyId],
 }
 
+/// Which page 0 a root record carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PageZero {
+    /// As redb last wrote it: in a sync that redb asked for.
+    Current,
+    /// As the durable root has it: in a sync of the store's own, which may fall between redb's
+    /// header and redb's pages.
+    AsDurable,
+}
+
 /// A snapshot of everything the next root record will speak of.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -121,10 +131,10 @@ impl State {
 
     /// Drops the groups from `groups` on. Rows stay: the durable root still counts them.
     pub(super) fn drop_groups_from(&mut self, groups: u64) {
-        for group in groups..self.groups {
-            self.cache.forget(GroupNo(group));
+        if groups < self.groups {
+            self.cache.forget_from(GroupNo(groups));
+            self.groups = groups;
         }
-        self.groups = self.groups.min(groups);
     }
 
     /// Whether a sync has anything to write.
@@ -133,7 +143,7 @@ impl State {
     }
 
     /// Takes what the next root will speak of. From here on, changes belong to the sync after it.
-    pub(super) fn take_snapshot(&mut self, sealed_pages: u64) -> Snapshot {
+    pub(super) fn take_snapshot(&mut self, sealed_pages: u64, page_zero: PageZero) -> Snapshot {
         let sync = self.durable.root.sync.next();
         let mut tag_pages = Vec::new();
         for (group, mut page) in self.cache.take_dirty() {
@@ -146,6 +156,11 @@ impl State {
             tag_pages.push(PendingTagPage { group, page, copies });
         }
         let durable = &self.durable.root;
+        let page_zero = match page_zero {
+            PageZero::Current => self.page_zero.clone(),
+            PageZero::AsDurable => durable.page_zero.clone(),
+        };
+        self.dirty = page_zero != self.page_zero;
         let root = RootRecord {
             clean: false,
             sync,
@@ -154,10 +169,9 @@ impl State {
             groups: self.groups,
             sealed_pages,
             tail: Tail::None,
-            page_zero: self.page_zero.clone(),
+            page_zero,
             ..durable.clone()
         };
-        self.dirty = false;
         Snapshot {
             tag_pages,
             root,

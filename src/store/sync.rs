@@ -7,10 +7,10 @@
 //! taken under the same lock: so a durable tag is never newer than its page.
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Store;
-use super::state::{PendingTagPage, Snapshot};
+use super::state::{PageZero, PendingTagPage, Snapshot};
 use crate::crypto::digest::DigestKey;
 use crate::error::StoreError;
 use crate::format::associated_data::Place;
@@ -22,6 +22,16 @@ use crate::units::{CopyId, GroupNo};
 const RESERVE_MAX: u64 = 1 << 20;
 /// And at least.
 const RESERVE_MIN: u64 = 256;
+
+struct LatchOnUnwind<'a>(&'a AtomicBool);
+
+impl Drop for LatchOnUnwind<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+}
 
 impl Store {
     /// Makes everything written so far durable. While the guard is held it does nothing: what redb
@@ -35,37 +45,44 @@ impl Store {
             return Ok(());
         }
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        // redb asks for a sync only after all its writes succeeded.
+        self.write_failed.store(false, Ordering::Release);
         if self.state().needs_sync() {
-            self.sync_snapshot()
+            self.sync_snapshot(PageZero::Current)
         } else {
             self.latch(self.medium.sync().map_err(StoreError::Io))
         }
     }
 
-    /// A sync even if nothing changed: the root record itself is what has to be written.
-    pub(super) fn write_root_now(&self) -> Result<(), StoreError> {
+    /// A sync that nobody asked for. redb may be in the middle of a flush: its header is in page 0
+    /// already, some of its pages are not here yet. So the root carries page 0 as it was durable,
+    /// and the state is like the one after redb's own sync when it grows the file.
+    pub(super) fn sync_on_its_own(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sync_snapshot()
+        self.sync_snapshot(PageZero::AsDurable)
     }
 
     /// While the newest durable root record says clean, nothing but root records may be written:
     /// whatever changes something else makes a sync first, which says otherwise.
     pub(super) fn leave_clean_state(&self) -> Result<(), StoreError> {
-        if self.state().durable.root.clean { self.write_root_now() } else { Ok(()) }
+        if self.state().durable.root.clean { self.sync_on_its_own() } else { Ok(()) }
     }
 
-    pub(super) fn sync_snapshot(&self) -> Result<(), StoreError> {
-        self.latch(self.write_snapshot())
+    /// The sync itself; the caller holds `syncing`.
+    pub(super) fn sync_snapshot(&self, page_zero: PageZero) -> Result<(), StoreError> {
+        // A panic of the medium in the middle of it is a failure like any other.
+        let _unwinding = LatchOnUnwind(&self.latched);
+        self.latch(self.write_snapshot(page_zero))
     }
 
-    fn write_snapshot(&self) -> Result<(), StoreError> {
+    fn write_snapshot(&self, page_zero: PageZero) -> Result<(), StoreError> {
         // Data pages and the tag pages they dirty are counted before they are sealed, up to this
         // bound; what the record states leaves room for the few seals that aren't: roots, a tag
         // page that a shrink cut, the clean index.
         let sealed_pages = self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let bound = sealed_pages.saturating_add(self.reserve());
         let Snapshot { tag_pages, mut root, copy, cut_pending } =
-            self.state_mut().take_snapshot(bound);
+            self.state_mut().take_snapshot(bound, page_zero);
         let uncounted = RESERVE_MIN + layout::clean_index_pages(root.groups);
         root.sealed_pages = bound.saturating_add(uncounted);
 
@@ -94,6 +111,9 @@ impl Store {
     }
 
     fn reserve(&self) -> u64 {
+        if let Some(pages) = self.seal_reserve {
+            return pages;
+        }
         (self.unlocked.header.policy.sealed_pages_soft / 16).clamp(RESERVE_MIN, RESERVE_MAX)
     }
 

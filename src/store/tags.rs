@@ -13,6 +13,8 @@ use crate::format::tag_page::{Entry, TagPage};
 use crate::layout::{self, PAGE_SIZE};
 use crate::units::GroupNo;
 
+/// Clock steps that one load may take while many pages are pinned.
+const CLOCK_STEPS_PER_LOAD: usize = 64;
 /// Too small a cache would load a tag page for every page read.
 const CACHED_PAGES_MIN: usize = 8;
 
@@ -57,12 +59,11 @@ impl TagCache {
     /// A tag page just loaded from the medium.
     fn insert_loaded(&mut self, group: GroupNo, page: Box<TagPage>) {
         self.insert(group, page);
-        self.evict();
+        self.evict(CLOCK_STEPS_PER_LOAD);
     }
 
     /// A tag page that no medium holds yet.
     pub(super) fn insert_dirty(&mut self, group: GroupNo, page: Box<TagPage>) {
-        self.forget(group);
         self.insert(group, page);
         self.dirty.insert(group);
     }
@@ -74,9 +75,9 @@ impl TagCache {
         }
     }
 
-    // One round of the clock at most: dirty pages and pages of a running sync stay.
-    fn evict(&mut self) {
-        for _ in 0..self.clock.len() {
+    // Some steps of the clock: dirty pages and pages of a running sync stay.
+    fn evict(&mut self, steps: usize) {
+        for _ in 0..steps {
             if self.pages.len() <= self.limit {
                 return;
             }
@@ -96,11 +97,11 @@ impl TagCache {
         }
     }
 
-    pub(super) fn forget(&mut self, group: GroupNo) {
-        if self.pages.remove(&group).is_some() {
-            self.dirty.remove(&group);
-            self.clock.retain(|other| *other != group);
-        }
+    /// Forgets the groups from this one on: the file was cut there.
+    pub(super) fn forget_from(&mut self, first: GroupNo) {
+        self.pages.retain(|group, _| *group < first);
+        self.clock.retain(|group| *group < first);
+        self.dirty.split_off(&first);
     }
 
     pub(super) fn has_dirty(&self) -> bool {
@@ -130,8 +131,8 @@ impl TagCache {
 
     /// After a sync: back to the limit.
     pub(super) fn trim(&mut self) {
-        self.evict();
-        self.evict();
+        // Twice round: once to find out what was used, once to let go of what wasn't.
+        self.evict(2 * self.clock.len());
     }
 }
 

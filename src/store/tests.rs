@@ -93,7 +93,7 @@ fn the_durable_bound_is_never_below_what_was_sealed() {
     let sealed = Arc::clone(&watched.sealed);
     let mut store = created(watched, 40);
     store.unlocked.header.policy.sealed_pages_soft = 0; // the smallest reserve
-    store.write_root_now().unwrap();
+    store.sync_on_its_own().unwrap();
     for round in 0..3000 {
         write(&store, 1 + round * 37 % 5000, 1);
         if round % 100 == 0 {

@@ -45,6 +45,9 @@ struct State {
     cut_at_point: Option<(&'static str, u64)>,
     sync_fault: Option<SyncFault>,
     sync_failed: bool,
+    /// Writes that still succeed before one fails.
+    write_fault: Option<u64>,
+    write_failed: bool,
     off: bool,
     points: BTreeMap<&'static str, u64>,
     last_synced: Vec<(u64, u64)>,
@@ -64,6 +67,8 @@ impl State {
             cut_at_point: None,
             sync_fault: None,
             sync_failed: false,
+            write_fault: None,
+            write_failed: false,
             off: false,
             points: BTreeMap::new(),
             last_synced: Vec::new(),
@@ -86,13 +91,23 @@ impl State {
 
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         let cut = self.begin_operation()?;
-        // Of the write that the crash interrupts some first bytes arrive, perhaps all.
-        let length = if cut { self.random.between(0, data.len() as u64) } else { u64::MAX };
+        let fails = self.write_fault == Some(0);
+        self.write_fault = self.write_fault.and_then(|left| left.checked_sub(1));
+        self.write_failed |= fails;
+        // Of the write that the crash or the fault interrupts some first bytes arrive, perhaps all.
+        let length =
+            if cut || fails { self.random.between(0, data.len() as u64) } else { u64::MAX };
         let part = usize::try_from(length).ok().and_then(|length| data.get(..length));
         let data = part.unwrap_or(data);
         crash_log::write(&mut self.view, offset, data)?;
         if !data.is_empty() {
             self.log.push(Pending::Write { offset, data: data.to_vec() });
+        }
+        if fails {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the disk is full for a moment",
+            ));
         }
         if cut { Err(power_is_off()) } else { Ok(()) }
     }
@@ -156,9 +171,11 @@ impl State {
         }
         self.off = false;
         self.sync_failed = false;
+        self.write_failed = false;
         self.cut_at = None;
         self.cut_at_point = None;
         self.sync_fault = None;
+        self.write_fault = None;
         self.locked = Locked::Free;
     }
 
@@ -247,17 +264,24 @@ impl CrashMedium {
         state.cut_at_point = Some((point, before.saturating_add(nth)));
     }
 
-    /// Takes back what [`CrashMedium::cut_after`], [`CrashMedium::cut_at_point`] and
-    /// [`CrashMedium::fail_sync_after`] planned.
+    /// Takes back what [`CrashMedium::cut_after`], [`CrashMedium::cut_at_point`],
+    /// [`CrashMedium::fail_sync_after`] and [`CrashMedium::fail_write_after`] planned.
     pub fn clear_plan(&self) {
         let mut state = self.state();
-        (state.cut_at, state.cut_at_point, state.sync_fault) = (None, None, None);
+        (state.cut_at, state.cut_at_point) = (None, None);
+        (state.sync_fault, state.write_fault) = (None, None);
     }
 
     /// Lets this many further syncs pass and fails the next one as [`Crash::FailedSync`] says; the
     /// machine runs on, and so does the store, with the error in its hands.
     pub fn fail_sync_after(&self, syncs: u64, tearing: Tearing, survival: Survival) {
         self.state().sync_fault = Some(SyncFault { after: syncs, tearing, survival });
+    }
+
+    /// Lets this many further writes pass and fails the next one, of which some first bytes still
+    /// reach the cache; the machine runs on, with room on the disk again.
+    pub fn fail_write_after(&self, writes: u64) {
+        self.state().write_fault = Some(writes);
     }
 
     /// Called with the offset and bytes of every write before it is applied, while no lock of the
@@ -292,6 +316,12 @@ impl CrashMedium {
     #[must_use]
     pub fn sync_failed(&self) -> bool {
         self.state().sync_failed
+    }
+
+    /// Whether a write failed as planned since the last crash.
+    #[must_use]
+    pub fn write_failed(&self) -> bool {
+        self.state().write_failed
     }
 
     /// How many writes, length changes and syncs there were, the cut one included.

@@ -23,7 +23,7 @@ pub struct Count {
 }
 
 fn settings() -> Settings {
-    Settings { cache_bytes: 64 << 10, hole: None }
+    Settings { cache_bytes: 64 << 10, seal_reserve: Some(8), hole: None }
 }
 
 /// Lives that life until it ends or the plan ends it; `false` where creation didn't return.

@@ -28,12 +28,13 @@ pub enum Verdict {
 }
 
 /// The kinds of crash, for counting.
-pub const KINDS: [&str; 7] = [
+pub const KINDS: [&str; 8] = [
     "power_cut_512",
     "power_cut_4096",
     "power_cut_whole_write",
     "kill",
     "failed_sync",
+    "failed_write",
     "nested",
     "in_creation",
 ];
@@ -63,13 +64,15 @@ enum Kind {
     Power,
     Kill,
     FailedSync,
+    FailedWrite,
 }
 
 /// Runs one seed.
 pub fn run<R: Room>(hole: Option<Hole>, menu: Menu, seed: u64) -> Story {
     let mut random = SeededRandom::new(seed);
     let cache_bytes = *random.pick(&[0, 64 << 10, 64 << 10, 256 << 10, 1 << 20]).unwrap();
-    let settings = Settings { cache_bytes, hole };
+    let seal_reserve = random.chance(0.5).then(|| random.between(5, 300));
+    let settings = Settings { cache_bytes, seal_reserve, hole };
     let medium = CrashMedium::new(random.next_u64());
     let mut life = Life::new(medium, settings, random, menu);
     let verdict = match life.run::<R>() {
@@ -101,6 +104,10 @@ fn arm(medium: &CrashMedium, random: &mut SeededRandom, next: Kind, horizon: u64
         let syncs = random.skewed_below(horizon.div_ceil(8));
         medium.fail_sync_after(syncs, tearing, survival);
         format!("armed: sync {syncs} from now fails, {tearing:?}, {survival:?}")
+    } else if next == Kind::FailedWrite {
+        let writes = random.skewed_below(horizon);
+        medium.fail_write_after(writes);
+        format!("armed: write {writes} from now fails")
     } else {
         let operations = random.skewed_below(horizon);
         medium.cut_after(operations);
@@ -194,17 +201,18 @@ impl Life {
     }
 
     fn draw_kind(&mut self) -> Kind {
-        match self.random.below(4) {
+        match self.random.below(5) {
             _ if self.menu == Menu::PowerCuts => Kind::Power,
             0 => Kind::Kill,
             1 => Kind::FailedSync,
+            2 => Kind::FailedWrite,
             _ => Kind::Power,
         }
     }
 
     /// Whether an error is the crash's doing.
     fn crashed(&self) -> bool {
-        self.medium.is_off() || self.medium.sync_failed()
+        self.medium.is_off() || self.medium.sync_failed() || self.medium.write_failed()
     }
 
     /// Works until something gives; the database is dropped when this returns, as a process that
@@ -246,7 +254,7 @@ impl Life {
         if let Err(error) = &result {
             work.note(format!("error: {error}"));
         }
-        if result.is_ok() && !closed && next != Kind::FailedSync {
+        if result.is_ok() && !closed && !matches!(next, Kind::FailedSync | Kind::FailedWrite) {
             // The crash finds the database idle and open: it must not get to close itself.
             work.medium.cut_after(0);
         }
@@ -263,15 +271,18 @@ impl Life {
     fn crash_now(&mut self, closed: bool) {
         let (tearing, survival) = draw_loss(&mut self.random);
         let sync_failed = self.medium.sync_failed();
+        let write_failed = self.medium.write_failed();
         let crash = match self.next {
             // The process ended by itself; the machine runs on with what the failed sync left.
             Kind::FailedSync if sync_failed || closed || !self.medium.is_off() => Crash::Kill,
+            Kind::FailedWrite if self.random.chance(0.7) => Crash::Kill,
             Kind::Kill => Crash::Kill,
-            Kind::Power | Kind::FailedSync => Crash::PowerCut { tearing, survival },
+            _ => Crash::PowerCut { tearing, survival },
         };
         self.note(format!("crash: {crash:?}"));
         let kind = match crash {
             _ if sync_failed => 4,
+            _ if write_failed => 5,
             Crash::PowerCut { tearing: Tearing::Sector512, .. } => 0,
             Crash::PowerCut { tearing: Tearing::Page4096, .. } => 1,
             Crash::PowerCut { tearing: Tearing::WholeWrite, .. } => 2,
@@ -303,7 +314,7 @@ impl Life {
                     if !self.crashed() {
                         return Err(Verdict::FailedToOpen(error));
                     }
-                    self.crashes[5] += 1;
+                    self.crashes[6] += 1;
                     self.crash_now(false);
                     nested += 1;
                 }
@@ -338,7 +349,7 @@ impl Life {
     /// After a cut in creation: an empty database, or word that creation was cut off.
     fn after_cut_creation<R: Room>(&mut self, error: String) -> Result<Option<R>, Verdict> {
         self.note(format!("creation cut: {error}"));
-        self.crashes[6] += 1;
+        self.crashes[7] += 1;
         self.crash_now(false);
         match R::open(self.medium.clone(), self.settings) {
             Ok(db) => {

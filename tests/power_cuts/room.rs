@@ -11,6 +11,8 @@ use strongroom::testkit::{CrashMedium, Hole};
 pub struct Settings {
     /// redb's cache, small so that pages are evicted in the middle of transactions.
     pub cache_bytes: usize,
+    /// Seals that a root record leaves room for: few, so that the store syncs by itself.
+    pub seal_reserve: Option<u64>,
     /// A mistake to plant.
     pub hole: Option<Hole>,
 }

@@ -24,7 +24,7 @@ const ALL_LOST: Crash =
     Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.0) };
 
 fn settings(hole: Option<Hole>) -> Settings {
-    Settings { cache_bytes: 64 << 10, hole }
+    Settings { cache_bytes: 64 << 10, seal_reserve: None, hole }
 }
 
 /// A new database with some random work done.

@@ -107,8 +107,8 @@ impl Tally {
     /// Prints the figures, each name with this prefix.
     pub fn print(&self, prefix: &str, started: Instant) {
         println!("figure: {prefix}_seeds = {}", self.seeds);
-        // Those in recovery and in creation are among the five kinds already.
-        println!("figure: {prefix}_crashes = {}", self.crashes[..5].iter().sum::<u64>());
+        // Those in recovery and in creation are among the six kinds already.
+        println!("figure: {prefix}_crashes = {}", self.crashes[..6].iter().sum::<u64>());
         for (kind, count) in KINDS.iter().zip(self.crashes) {
             println!("figure: {prefix}_{kind} = {count}");
         }

@@ -14,6 +14,9 @@ pub fn key() -> RawKey {
 pub fn builder(settings: Settings) -> Builder {
     let mut builder = Builder::new();
     builder.cache_size(settings.cache_bytes);
+    if let Some(pages) = settings.seal_reserve {
+        builder.seal_reserve(pages);
+    }
     if let Some(hole) = settings.hole {
         builder.plant(hole);
     }
@@ -34,9 +37,7 @@ impl Room for Vault {
 
     fn open(medium: CrashMedium, settings: Settings) -> Result<Self, NotOpened> {
         builder(settings).open_on(medium, &key()).map(Self).map_err(|error| match error {
-            OpenError::CreationUnfinished | OpenError::HeaderLost | OpenError::Empty => {
-                NotOpened::CreationCut(error.to_string())
-            }
+            OpenError::HeaderLost | OpenError::Empty => NotOpened::CreationCut(error.to_string()),
             other => NotOpened::Failed(format!("{other} ({other:?})")),
         })
     }
