@@ -1,4 +1,5 @@
-//! Floor 1: the holes of earlier designs, each of which lost databases. Behind feature `testkit`
+//! Floor 1: the holes of earlier designs (H) and of this one's first weeks (R), each of which lost
+//! databases. Behind feature `testkit`
 //! a test can put one back to see that the crash harness catches it; without the feature none of
 //! them exists and every question is answered `false` at compile time.
 
@@ -24,6 +25,12 @@ pub enum Hole {
     H13CreateUnordered,
     /// The lock is taken after recovery.
     H14LockLate,
+    /// A close after a failed page write syncs what is there and marks it clean.
+    R1CloseAfterFailedWrite,
+    /// A sync of the store's own carries redb's header before redb's pages are here.
+    R2HeaderBeforePages,
+    /// A page that redb was given as zeros in its repair stays unreadable.
+    R3ZeroedPagesStay,
 }
 
 /// The holes that are open in this store: none.
@@ -59,6 +66,9 @@ ask! {
     publish_before_write: H9PublishBeforeWrite,
     create_unordered: H13CreateUnordered,
     lock_late: H14LockLate,
+    close_after_failed_write: R1CloseAfterFailedWrite,
+    header_before_pages: R2HeaderBeforePages,
+    zeroed_pages_stay: R3ZeroedPagesStay,
 }
 
 impl Holes {

@@ -33,7 +33,7 @@ impl Store {
     fn may_write_at_close(&self) -> bool {
         !self.read_only
             && !self.latched.load(Ordering::Acquire)
-            && !self.write_failed.load(Ordering::Acquire)
+            && (!self.write_failed.load(Ordering::Acquire) || self.holes.close_after_failed_write())
             && !self.guard().is_held()
             && !self.unlocked.arena.is_forked_child()
     }

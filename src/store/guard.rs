@@ -78,7 +78,8 @@ impl Store {
     /// The sync or the healing failed: the database must not be used.
     pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
         let zeroed = std::mem::replace(&mut *self.guard(), Guard::off()).zeroed;
-        for page in &zeroed {
+        let kept = if self.holes.zeroed_pages_stay() { 0 } else { zeroed.len() };
+        for page in zeroed.iter().take(kept) {
             let (group, place) = layout::place_of(*page);
             while !self.state_mut().make_absent(group, place) {
                 self.with_tag_page(group, |_| ())?;

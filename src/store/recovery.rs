@@ -421,3 +421,42 @@ fn forgiven(root: &RootRecord, rows: &[Row], scan: &[ScannedPair]) -> HashMap<Gr
     }
     forgiven
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::digest::Digest;
+    use crate::format::root_record::RotationHint;
+    use crate::units::FileId;
+
+    fn root(clean: bool, god_byte: u8) -> RootRecord {
+        let mut page_zero = Box::new([0; layout::PAGE_ZERO_SIZE]);
+        page_zero[9] = god_byte;
+        RootRecord {
+            clean,
+            rotating: false,
+            file_id: FileId([0; 16]),
+            sync: SyncSeq(5),
+            generation: Generation(1),
+            logical_len: 0,
+            groups: 2,
+            sealed_pages: 0,
+            digest: Digest::default(),
+            tail: Tail::None,
+            rotation: RotationHint::default(),
+            page_zero,
+        }
+    }
+
+    #[test]
+    fn only_what_the_last_sync_wrote_after_a_one_phase_commit_is_forgiven() {
+        let copy = |sync, fresh| Some(Scanned { sync: SyncSeq(sync), tag: [0; 16], fresh });
+        let row = |sync, copy| Row { sync: SyncSeq(sync), tag: [0; 16], copy };
+        let scan = [[copy(5, 0b10), copy(4, 0b1)], [copy(5, 0b1), copy(3, 0b100)]];
+        let rows = [row(5, CopyId::A), row(3, CopyId::B)];
+        let found = |root| forgiven(&root, &rows, &scan);
+        assert_eq!(found(root(false, 0b010)), HashMap::from([(GroupNo(0), 0b10)]));
+        assert!(found(root(false, 0b110)).is_empty(), "two phases");
+        assert!(found(root(true, 0b010)).is_empty(), "clean");
+    }
+}

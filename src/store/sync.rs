@@ -59,6 +59,9 @@ impl Store {
     /// and the state is like the one after redb's own sync when it grows the file.
     pub(super) fn sync_on_its_own(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.holes.header_before_pages() {
+            return self.sync_snapshot(PageZero::Current);
+        }
         self.sync_snapshot(PageZero::AsDurable)
     }
 

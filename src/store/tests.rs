@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
+use crate::error::Damage;
 use crate::keys::RawKey;
 use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
 use crate::medium::MemoryMedium;
@@ -81,8 +82,11 @@ fn read(store: &Store, page: u64) -> Result<u8, StoreError> {
 }
 
 fn reopened(bytes: Vec<u8>) -> Store {
-    let medium = Arc::new(MemoryMedium::from_bytes(bytes));
-    let store = open(medium, &key(), &Options::default()).unwrap();
+    reopened_on(&MemoryMedium::from_bytes(bytes))
+}
+
+fn reopened_on(medium: &MemoryMedium) -> Store {
+    let store = open(Arc::new(medium.clone()), &key(), &Options::default()).unwrap();
     store.end_guard_strictly().unwrap();
     store
 }
@@ -196,6 +200,69 @@ fn nothing_but_roots_is_written_while_the_newest_root_is_clean() {
     assert!(store.state().durable.root.clean);
     store.set_len(2 * PAGE_BYTES).unwrap();
     assert!(!store.state().durable.root.clean, "a sync said so before the change");
+}
+
+/// A group with one page, closed, opened, changed, closed: both files, of one length.
+fn two_states() -> [Vec<u8>; 2] {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.close().unwrap();
+    let older = memory.to_bytes();
+    let store = reopened_on(&memory);
+    write(&store, 1, 2);
+    store.close().unwrap();
+    let newer = memory.to_bytes();
+    assert_eq!(older.len(), newer.len());
+    [older, newer]
+}
+
+fn put_back(newer: &mut [u8], older: &[u8], page_at: u64) {
+    let range = usize::try_from(page_at).unwrap()..usize::try_from(page_at).unwrap() + PAGE_SIZE;
+    newer[range.clone()].copy_from_slice(&older[range]);
+}
+
+#[test]
+fn an_older_clean_index_is_not_believed() {
+    let [older, newer] = two_states();
+    let index = layout::clean_index_start(DATA_PAGES_PER_GROUP * PAGE_BYTES).0;
+    let mut replayed = newer.clone();
+    put_back(&mut replayed, &older, index);
+    let store = reopened(replayed.clone());
+    assert!(store.recovery().scanned, "the index doesn't add up to the digest");
+    assert_eq!(read(&store, 1).unwrap(), 2);
+
+    // With the older page beside it, the older tag page is still in the file to vouch for it.
+    put_back(&mut replayed, &older, layout::data_page_start(PageNo(1)).0);
+    let damage = read(&reopened(replayed), 1);
+    assert!(matches!(damage, Err(StoreError::Damage(Damage::Page { .. }))), "{damage:?}");
+}
+
+#[test]
+fn older_pages_tag_pages_and_roots_are_noticed() {
+    let [older, newer] = two_states();
+    let (group, page) = (GroupNo(0), layout::data_page_start(PageNo(1)).0);
+    let tag_pages = CopyId::BOTH.map(|copy| layout::tag_page_start(group, copy).0);
+    let roots = CopyId::BOTH.map(|copy| layout::root_start(copy).0);
+    let try_open = |replay: &[u64]| {
+        let mut bytes = newer.clone();
+        replay.iter().for_each(|at| put_back(&mut bytes, &older, *at));
+        let medium = Arc::new(MemoryMedium::from_bytes(bytes));
+        let store = open(medium, &key(), &Options::default()).map_err(|error| error.to_string())?;
+        store.end_guard_strictly().map_err(|error| error.to_string())?;
+        read(&store, 1).map_err(|error| error.to_string())
+    };
+    assert!(try_open(&[page]).is_err(), "a page");
+    assert!(try_open(&tag_pages).is_err(), "both tag pages");
+    assert!(try_open(&[page, tag_pages[0], tag_pages[1]]).is_err(), "a page and its tag pages");
+    assert!(try_open(&roots).is_err(), "both roots");
+    for root in roots {
+        // The other one is newer and decides.
+        assert_eq!(try_open(&[root]), Ok(2), "one root");
+    }
+    // Every page that changed, roots included, is the whole older state: only something outside
+    // the file could tell. The older tag page is still in its copy, and need not be put back.
+    assert_eq!(try_open(&[page, roots[0], roots[1]]), Ok(1));
 }
 
 #[test]

@@ -121,8 +121,8 @@ pub fn damaged_old_page(hole: Option<Hole>, seed: u64) -> Result<(), String> {
 
 /// A commit is lost in part, but only pages behind the end of a leaf's last value: redb's checksums
 /// don't cover them, so it takes the commit for whole. Those pages must stay readable.
-pub fn torn_slack(seed: u64) -> Result<(), String> {
-    let (mut life, db) = worked(None, seed)?;
+pub fn torn_slack(hole: Option<Hole>, seed: u64) -> Result<(), String> {
+    let (mut life, db) = worked(hole, seed)?;
     let mut work = life.work(db);
     work.put_large()?;
     let tearing = *work.random.pick(&[Tearing::Sector512, Tearing::Page4096]).unwrap();
@@ -148,6 +148,34 @@ pub fn torn_slack(seed: u64) -> Result<(), String> {
     life.judge(&db).map_err(|verdict| format!("commit {committed:?}, then {verdict:?}"))?;
     life.finish(db).map_err(|verdict| format!("commit {committed:?}, then {verdict:?}"))?;
     Ok(())
+}
+
+/// R2: the store syncs by itself, here after a few pages, also in the middle of redb's flush. The
+/// power goes a little later: pages that redb had used before are half overwritten by then, and
+/// nothing durable may ask for what they were to hold.
+pub fn own_sync_in_a_flush(hole: Option<Hole>, seed: u64) -> Result<(), String> {
+    let mut random = SeededRandom::new(seed);
+    let medium = CrashMedium::new(random.next_u64());
+    let seal_reserve = Some(random.between(8, 60));
+    let settings = Settings { cache_bytes: 4 << 20, seal_reserve, hole };
+    let mut life = Life::new(medium, settings, random, Menu::All);
+    let db = Vault::create(life.medium.clone(), life.settings)?;
+    let mut work = life.work(db);
+    for _ in 0..6 {
+        work.fill(60)?;
+    }
+    work.medium.cut_after(work.random.below(100));
+    let _ = work.fill(60);
+    work.medium.cut_after(0);
+    drop(work);
+    let survival = *life.random.pick(&[Survival::Prefix, Survival::Each(0.5)]).unwrap();
+    let crash = Crash::PowerCut { tearing: Tearing::WholeWrite, survival };
+    life.medium = life.medium.crash(crash);
+    let db = match Vault::open(life.medium.clone(), life.settings) {
+        Ok(db) => db,
+        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => return Err(error),
+    };
+    life.judge(&db).map_err(|verdict| format!("{verdict:?}"))
 }
 
 /// H13: a cut anywhere in creation leaves an empty database, or word that creation was cut off.
