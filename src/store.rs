@@ -258,6 +258,8 @@ impl Store {
     }
 
     fn shrink(&self, len: u64) -> Result<(), StoreError> {
+        // The tag page of the group that the cut falls into.
+        self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let pages = layout::pages_in(len);
         let (last_group, place) = layout::place_of(PageNo(pages));
         loop {

@@ -3,6 +3,7 @@
 //! `Builder` through [`Store::end_recovery`]; a bare backend never has one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 
 use super::Store;
 use crate::error::StoreError;
@@ -78,6 +79,7 @@ impl Store {
     /// The sync or the healing failed: the database must not be used.
     pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
         let zeroed = std::mem::replace(&mut *self.guard(), Guard::off()).zeroed;
+        self.sealed_pages.fetch_add(zeroed.len() as u64, Ordering::AcqRel); // their tag pages
         let kept = if self.holes.zeroed_pages_stay() { 0 } else { zeroed.len() };
         for page in zeroed.iter().take(kept) {
             let (group, place) = layout::place_of(*page);

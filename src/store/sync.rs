@@ -79,9 +79,9 @@ impl Store {
     }
 
     fn write_snapshot(&self, page_zero: PageZero) -> Result<(), StoreError> {
-        // Data pages and the tag pages they dirty are counted before they are sealed, up to this
-        // bound; what the record states leaves room for the few seals that aren't: roots, a tag
-        // page that a shrink cut, the clean index.
+        // Data pages and the tag pages they dirty are sealed only up to this bound; what the record
+        // states leaves room for the few seals that don't ask: roots, a tag page that a shrink cut,
+        // the clean index.
         let sealed_pages = self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let bound = sealed_pages.saturating_add(self.reserve());
         let Snapshot { tag_pages, mut root, copy, cut_pending } =

@@ -96,14 +96,14 @@ fn the_durable_bound_is_never_below_what_was_sealed() {
     let watched = Watched::default();
     let sealed = Arc::clone(&watched.sealed);
     let mut store = created(watched, 40);
-    store.unlocked.header.policy.sealed_pages_soft = 0; // the smallest reserve
+    store.seal_reserve = Some(40);
     store.sync_on_its_own().unwrap();
-    for round in 0..3000 {
-        write(&store, 1 + round * 37 % 5000, 1);
-        if round % 100 == 0 {
-            store.set_len((35 + round % 5) * DATA_PAGES_PER_GROUP * PAGE_BYTES + 4096).unwrap();
-            store.set_len(40 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
-        }
+    for round in 0..1500 {
+        let first = PageNo(1 + round * 37 % 4900);
+        store.write_pages(first, &[1; 16 * PAGE_SIZE]).unwrap();
+        // Cut inside a group that holds something, and come back.
+        store.set_len((first.0 + 8) * PAGE_BYTES).unwrap();
+        store.set_len(40 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
         let bound = store.state().durable.root.sealed_pages;
         let sealed = sealed.load(Ordering::Relaxed);
         assert!(bound >= sealed, "round {round}: {sealed} sealed, {bound} promised");
