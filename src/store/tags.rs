@@ -59,7 +59,9 @@ impl TagCache {
     /// A tag page just loaded from the medium.
     fn insert_loaded(&mut self, group: GroupNo, page: Box<TagPage>) {
         self.insert(group, page);
-        self.evict(CLOCK_STEPS_PER_LOAD);
+        // A round at most, so that the page just loaded, used but once, outlasts it even where all
+        // others are pinned.
+        self.evict(CLOCK_STEPS_PER_LOAD.min(self.clock.len()));
     }
 
     /// A tag page that no medium holds yet.

@@ -281,4 +281,13 @@ fn a_small_cache_reads_everything_and_stays_small() {
     }
     let cached = (0..60).filter(|group| store.state().cache.get(GroupNo(*group)).is_some()).count();
     assert!(cached <= 8, "{cached} tag pages cached");
+
+    // With more of them pinned than the cache may hold, others are still loaded and read.
+    for group in 0..20 {
+        write(&store, group * DATA_PAGES_PER_GROUP + 7, 77);
+    }
+    for group in 20..60 {
+        let byte = read(&store, group * DATA_PAGES_PER_GROUP + 7).unwrap();
+        assert_eq!(u64::from(byte), group);
+    }
 }
