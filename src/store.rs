@@ -26,6 +26,7 @@ mod header;
 mod pages;
 mod recovery;
 mod roots;
+mod scan;
 mod state;
 mod sync;
 mod tags;
