@@ -366,6 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn slots_changed_without_the_admin_key_are_noticed() {
+        // Whoever holds the root key can MAC a header, but not sign its slots and policy.
+        let made = made_with(&RawKey::new([1; 32])).unwrap();
+        let changed = |change: fn(&mut Header)| {
+            let mut header = made.header.clone();
+            change(&mut header);
+            let bytes = header.encode(CopyId::A, &[0; 32], &made.data_mac_key);
+            reopen(&bytes, &RawKey::new([1; 32]))
+        };
+        assert!(changed(|header| header.clock_high_water += 1).is_ok());
+        for change in [
+            (|header| header.policy.slots_min = 0) as fn(&mut Header),
+            |header| header.slots[1] = header.slots[0].clone(),
+            |header| header.slots[0].as_mut().unwrap().not_after = 1,
+            |header| header.admin_generation += 1,
+        ] {
+            let opened = changed(change);
+            assert!(matches!(opened, Err(OpenError::Damaged(Damage::Header { .. }))), "{opened:?}");
+        }
+    }
+
+    #[test]
     fn no_key_stands_in_the_header() {
         let made = made_with(&RawKey::new([0x5A; 32])).unwrap();
         let bytes = encoded(&made);
