@@ -23,7 +23,8 @@ use crate::units::PageNo;
 ///
 /// [`Builder`](crate::Builder) is what applications want: it knows when redb is recovering. A bare
 /// backend is strict at all times, so after an unclean shutdown a torn page of an unfinished
-/// commit is an error here, where `Builder` lets redb roll the commit back. For tools and tests.
+/// commit is an error here, where `Builder` lets redb roll the commit back. What no `sync_data`
+/// followed may be lost at close. For tools and tests.
 #[derive(Debug)]
 pub struct EncryptedBackend {
     store: Arc<Store>,

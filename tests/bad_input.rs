@@ -172,6 +172,21 @@ fn another_format_version_asks_for_a_newer_program() {
 }
 
 #[test]
+fn one_whole_header_copy_of_another_version_is_not_healed_away() {
+    // As an upgrade by a newer program leaves it that was cut off between the copies.
+    for start in [0, 32_768] {
+        let (_folder, path) = folder();
+        let mut bytes = made(&path);
+        let copy = &mut bytes[start..start + 32_768];
+        copy[16] = 2;
+        let crc = crc32fast::hash(&copy[..32_764]).to_le_bytes();
+        copy[32_764..].copy_from_slice(&crc);
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(refused(&path), OpenError::UnsupportedVersion { found: 2 }));
+    }
+}
+
+#[test]
 fn a_truncated_file_is_refused_at_every_length() {
     let (_folder, path) = folder();
     let whole = made(&path);

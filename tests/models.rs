@@ -133,6 +133,8 @@ fn run_backend(calls: Vec<Call>) -> TestCaseResult {
                 check_all(&copy, &model)?;
             }
             Call::CloseAndReopen => {
+                // As redb does: what no sync followed is not promised to outlast a close.
+                backend.sync_data().unwrap();
                 backend.close().unwrap();
                 drop(backend);
                 backend = EncryptedBackend::open_on(medium.clone(), &key()).unwrap();

@@ -174,11 +174,16 @@ impl UnverifiedHeader {
             0 => return Err(NotAHeader::Torn),
             major => return Err(NotAHeader::Version(major)),
         }
-        if Self::crc(&bytes[..CRC_AT]) != bytes[CRC_AT..] {
+        if !Self::crc_fits(bytes) {
             return Err(NotAHeader::Torn);
         }
         let header = decode_fields(reader, copy)?;
         Ok(Self { header, copy, bytes: Box::new(*bytes) })
+    }
+
+    /// Whether the copy is whole.
+    pub(crate) fn crc_fits(bytes: &HeaderBytes) -> bool {
+        Self::crc(&bytes[..CRC_AT]) == bytes[CRC_AT..]
     }
 
     /// Tells a torn copy from a whole one before anything is unlocked; stops no attacker.

@@ -42,6 +42,9 @@ impl Store {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Waits for writes on their way; later ones see that the store is closed.
         drop(self.resizing.write().unwrap_or_else(PoisonError::into_inner));
+        if self.stopped_in_a_flush() {
+            return Ok(());
+        }
         if self.state().needs_sync() {
             self.sync_snapshot(PageZero::Current)?;
         }
@@ -49,6 +52,14 @@ impl Store {
             return Ok(());
         }
         self.latch(self.write_clean_roots())
+    }
+
+    // redb writes its header before its pages and syncs after both. A header that no sync followed
+    // means that redb gave up in between, at a failed write or because a read failed elsewhere:
+    // made durable now, that half commit would be marked clean.
+    fn stopped_in_a_flush(&self) -> bool {
+        let state = self.state();
+        state.page_zero != state.durable.root.page_zero && !self.holes.close_after_failed_write()
     }
 
     fn write_clean_roots(&self) -> Result<(), StoreError> {

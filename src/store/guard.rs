@@ -63,7 +63,7 @@ impl Store {
     /// Healing failed.
     pub(crate) fn end_guard_strictly(&self) -> Result<(), StoreError> {
         *self.guard() = Guard::off();
-        self.heal_header()
+        self.latch(self.heal_header())
     }
 
     /// Ends the guard once redb has opened: from here on every page is strict, for good. One
@@ -76,8 +76,13 @@ impl Store {
     /// readable.
     ///
     /// # Errors
-    /// The sync or the healing failed: the database must not be used.
+    /// A read, the sync or the healing failed: the store is latched, so that nothing half mended is
+    /// marked clean, and the next open recovers again.
     pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
+        self.latch(self.make_recovery_durable())
+    }
+
+    fn make_recovery_durable(&self) -> Result<u64, StoreError> {
         let zeroed = std::mem::replace(&mut *self.guard(), Guard::off()).zeroed;
         self.sealed_pages.fetch_add(zeroed.len() as u64, Ordering::AcqRel); // their tag pages
         let kept = if self.holes.zeroed_pages_stay() { 0 } else { zeroed.len() };

@@ -40,7 +40,17 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     }
     let a_bytes = read_copy(medium, len, CopyId::A)?;
     let a = UnverifiedHeader::decode(&a_bytes, CopyId::A);
-    let b = UnverifiedHeader::decode(&*read_copy(medium, len, CopyId::B)?, CopyId::B);
+    let b_bytes = read_copy(medium, len, CopyId::B)?;
+    let b = UnverifiedHeader::decode(&b_bytes, CopyId::B);
+    for (fault, bytes) in [(a.as_ref().err(), &a_bytes), (b.as_ref().err(), &b_bytes)] {
+        // A whole copy that says "not for you" is believed, even beside one of ours: a newer version
+        // may have been cut off while it upgraded the file.
+        if let Some(fault) = fault
+            && UnverifiedHeader::crc_fits(bytes)
+        {
+            refuse_newer(*fault)?;
+        }
+    }
     match (a, b) {
         (Ok(a), Ok(b)) if b.generation() > a.generation() => {
             Ok(Found { newest: b, other: Some(a) })
@@ -51,17 +61,21 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     }
 }
 
+fn refuse_newer(fault: NotAHeader) -> Result<(), OpenError> {
+    match fault {
+        NotAHeader::Version(found) => Err(OpenError::UnsupportedVersion { found }),
+        NotAHeader::Features(bits) => Err(OpenError::UnsupportedFeatures { bits }),
+        _ => Ok(()),
+    }
+}
+
 // What stands there instead of a header.
 fn neither(a_bytes: &HeaderBytes, a: NotAHeader, b: NotAHeader) -> OpenError {
     if a_bytes.starts_with(b"redb\x1a\x0a\xa9\x0d\x0a") {
         return OpenError::PlainRedb;
     }
-    for fault in [a, b] {
-        match fault {
-            NotAHeader::Version(found) => return OpenError::UnsupportedVersion { found },
-            NotAHeader::Features(bits) => return OpenError::UnsupportedFeatures { bits },
-            _ => {}
-        }
+    if let Err(newer) = refuse_newer(a).and(refuse_newer(b)) {
+        return newer;
     }
     // A copy that was ours once, or nothing at all where both should be: a header was lost, or its
     // file never finished.

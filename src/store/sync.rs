@@ -45,6 +45,7 @@ impl Store {
             return Ok(());
         }
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?; // a close may have come between
         // redb asks for a sync only after all its writes succeeded.
         self.write_failed.store(false, Ordering::Release);
         if self.state().needs_sync() {
@@ -59,6 +60,7 @@ impl Store {
     /// and the state is like the one after redb's own sync when it grows the file.
     pub(super) fn sync_on_its_own(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?;
         if self.holes.header_before_pages() {
             return self.sync_snapshot(PageZero::Current);
         }
