@@ -8,6 +8,8 @@ mod keyring;
 mod passphrase;
 mod provider;
 mod raw_key;
+mod root_key;
+mod wrapping;
 
 pub use key_file::KeyFile;
 pub use passphrase::{KdfLimits, Passphrase};
@@ -15,4 +17,4 @@ pub use provider::KeyProvider;
 pub use raw_key::RawKey;
 
 pub(crate) use hierarchy::{Unlocked, create, unlock};
-pub(crate) use keyring::{DataKey, Keyring};
+pub(crate) use keyring::Keyring;

@@ -4,7 +4,8 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `syncing` (one sync at a time), `resizing` (writes share it,
+//! Locks, always taken in this order: `committing` (one header commit at a time), `syncing` (one
+//! sync at a time), `resizing` (writes share it,
 //! a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::keys::{KdfLimits, KeyProvider, Keyring, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
+use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
 mod close;
@@ -63,7 +65,9 @@ impl Default for Options {
 /// An open store.
 pub(crate) struct Store {
     medium: LockedMedium,
-    unlocked: Unlocked,
+    /// Replaced as a whole by a header commit.
+    unlocked: RwLock<Arc<Unlocked>>,
+    arena: Arena,
     nonces: NonceSource,
     holes: Holes,
     read_only: bool,
@@ -79,6 +83,7 @@ pub(crate) struct Store {
     sealed_pages_bound: AtomicU64,
     /// Overrides how many seals a root record leaves room for.
     seal_reserve: Option<u64>,
+    committing: Mutex<()>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
     state: RwLock<State>,
@@ -177,11 +182,16 @@ impl Store {
 
     /// Whether key memory is locked against swapping.
     pub(crate) fn key_memory_is_locked(&self) -> bool {
-        self.unlocked.arena.is_locked()
+        self.arena.is_locked()
     }
 
-    fn keyring(&self) -> &Keyring {
-        &self.unlocked.keyring
+    /// The header and its keys as the last header commit left them.
+    fn unlocked(&self) -> Arc<Unlocked> {
+        Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner).keyring)
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -197,7 +207,7 @@ impl Store {
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {
-        if self.unlocked.arena.is_forked_child() {
+        if self.arena.is_forked_child() {
             return Err(StoreError::Misuse(
                 "this process is a fork of the one that opened the database and has no keys; open \
                  it after the fork",

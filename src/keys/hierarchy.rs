@@ -5,6 +5,7 @@
 //! A data slot's wrap key leads to the root key at once.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
@@ -12,29 +13,26 @@ use zeroize::Zeroizing;
 use super::keyring::{DataKey, Keyring};
 use super::passphrase::KdfLimits;
 use super::provider::{KeyProvider, NewSlot, SlotSecret, SlotView};
+use super::root_key::RootKey;
+use super::wrapping::{ROOT_ESCROW, SLOT_ESCROW, SLOT_KEY, binding, random_key, wrap_fresh};
 use crate::crypto::derive::{self, Purpose};
 use crate::crypto::mac;
 use crate::crypto::wrap::{self, WrappedKey};
 use crate::error::{Damage, OpenError};
-use crate::format::header::{EpochRecord, EpochState, Header, Policy, SLOTS, UnverifiedHeader};
+use crate::format::header::{Header, Policy, SLOTS, UnverifiedHeader};
 use crate::format::key_slot::{KeySlot, Role};
 use crate::random;
 use crate::secret::{Arena, SecretKey};
-use crate::units::{CopyId, Epoch, FileId, Generation};
+use crate::units::{Epoch, FileId, Generation};
 
-/// What a credential opened: the believed header, the data keys, and the key to MAC a header with.
-#[derive(Debug)]
+/// What a credential opened: the believed header, the root key, and what it gives. A header commit
+/// replaces it as a whole; a clone shares the keys.
+#[derive(Clone, Debug)]
 pub(crate) struct Unlocked {
     pub(crate) header: Header,
-    pub(crate) keyring: Keyring,
-    pub(crate) data_mac_key: SecretKey,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) root: Arc<RootKey>,
     pub(crate) arena: Arena,
-}
-
-fn random_key(arena: &Arena) -> io::Result<SecretKey> {
-    let mut key = Zeroizing::new([0; 32]);
-    random::fill(key.as_mut_slice())?;
-    arena.keep(&key)
 }
 
 /// A slot's two derived values.
@@ -53,34 +51,6 @@ fn slot_keys(
     let parts = [secret.as_slice(), &fixed, &salt, &blob];
     let wrap = derive::key(arena, Purpose::SlotWrap, &parts)?;
     Ok(SlotKeys { wrap, commitment: derive::bytes(Purpose::SlotCommitment, &parts) })
-}
-
-/// What a wrapped key is bound to: the file, what it is, and its number there.
-fn binding(file_id: FileId, what: &[u8; 8], number: u32) -> [u8; 28] {
-    let mut bytes = [0; 28];
-    bytes[..16].copy_from_slice(&file_id.0);
-    bytes[16..24].copy_from_slice(what);
-    bytes[24..].copy_from_slice(&number.to_le_bytes());
-    bytes
-}
-
-const SLOT_KEY: &[u8; 8] = b"slot-key";
-const ROOT_ESCROW: &[u8; 8] = b"rootescr";
-const SLOT_ESCROW: &[u8; 8] = b"slotescr";
-const DATA_KEY: &[u8; 8] = b"data-key";
-
-/// Wraps `key` under `wrapping` with a fresh nonce.
-fn wrap_fresh(wrapping: &SecretKey, binding: &[u8], key: &SecretKey) -> io::Result<WrappedKey> {
-    Ok(wrap::wrap(wrapping, random::array()?, binding, key))
-}
-
-fn check_value(data_key: &SecretKey, file_id: FileId, epoch: Epoch) -> [u8; 16] {
-    let (key, epoch) = (data_key.expose(), epoch.0.to_le_bytes());
-    let bytes = derive::bytes(Purpose::DataKeyCheck, &[key.as_slice(), &file_id.0, &epoch]);
-    let mut check = [0; 16];
-    let key: &[u8; 32] = &bytes;
-    check.copy_from_slice(&key[..16]);
-    check
 }
 
 /// Makes the hierarchy of a new file: random admin, root and data key, one admin slot that also
@@ -132,7 +102,7 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
     slot.escrow =
         wrap_fresh(&slot_escrow_key, &binding(file_id, SLOT_ESCROW, slot.id), &keys.wrap)?;
 
-    let derived = DerivedKeys::of(&arena, &root_key, file_id)?;
+    let root = RootKey::new(&arena, root_key, file_id)?;
     let escrow_key = root_escrow_key(&arena, &admin_key, file_id)?;
     let now = unix_seconds();
     let mut slots = [const { None }; SLOTS];
@@ -147,20 +117,8 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
         created: now,
         policy: Policy::default(),
         slots,
-        epochs: vec![EpochRecord {
-            epoch,
-            state: EpochState::Active,
-            created: now,
-            retired: 0,
-            sealed_pages: 0,
-            wrapped: wrap_fresh(
-                &derived.keyring_wrap,
-                &binding(file_id, DATA_KEY, epoch.0),
-                &data_key,
-            )?,
-            check: check_value(&data_key, file_id, epoch),
-        }],
-        root_escrow: Some(wrap_fresh(&escrow_key, &binding(file_id, ROOT_ESCROW, 0), &root_key)?),
+        epochs: vec![root.wrap_data_key(&data_key, file_id, epoch, now)?],
+        root_escrow: Some(wrap_fresh(&escrow_key, &binding(file_id, ROOT_ESCROW, 0), &root.key)?),
         anchor_binding: [0; 64],
         clock_high_water: now,
         next_epoch: Epoch(2),
@@ -170,7 +128,7 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
     header.admin_mac = header.admin_mac(&admin_mac_key(&arena, &admin_key, file_id)?);
     let keyring =
         Keyring::new(file_id, DataKey::split(&arena, &data_key, file_id, epoch)?, Vec::new());
-    Ok(Unlocked { header, keyring, data_mac_key: derived.data_mac, arena })
+    Ok(Unlocked { header, keyring: Arc::new(keyring), root: Arc::new(root), arena })
 }
 
 /// Unlocks a header with a credential.
@@ -234,9 +192,9 @@ fn unlock_slot(
             (Some(slot_key), root_key)
         }
     };
-    let derived = DerivedKeys::of(arena, &root_key, file_id).map_err(no_memory())?;
+    let root = RootKey::new(arena, root_key, file_id).map_err(no_memory())?;
     let header = unverified
-        .verify(&derived.data_mac)
+        .verify(&root.data_mac)
         .ok_or_else(|| damaged("it was altered: its MAC doesn't fit"))?
         .clone();
     if let Some(admin_key) = admin_key {
@@ -245,52 +203,8 @@ fn unlock_slot(
             return Err(damaged("its slots or policy were changed by somebody who may not"));
         }
     }
-    let keyring = unlock_keyring(arena, &header, copy, &derived.keyring_wrap)?;
-    Ok(Unlocked { header, keyring, data_mac_key: derived.data_mac, arena: arena.clone() })
-}
-
-fn unlock_keyring(
-    arena: &Arena,
-    header: &Header,
-    copy: CopyId,
-    keyring_wrap: &SecretKey,
-) -> Result<Keyring, OpenError> {
-    let file_id = header.file_id;
-    let damaged = |why| OpenError::Damaged(Damage::Header { copy, why });
-    let (mut active, mut retired) = (None, Vec::new());
-    for record in &header.epochs {
-        let binding = binding(file_id, DATA_KEY, record.epoch.0);
-        let data_key = wrap::unwrap(arena, keyring_wrap, &binding, &record.wrapped)
-            .map_err(no_memory())?
-            .map_err(|_| damaged("a wrapped data key was altered"))?;
-        if check_value(&data_key, file_id, record.epoch) != record.check {
-            return Err(damaged("a data key fails its check value"));
-        }
-        let key = DataKey::split(arena, &data_key, file_id, record.epoch).map_err(no_memory())?;
-        match record.state {
-            EpochState::Active => active = Some(key),
-            EpochState::Retired | EpochState::Compromised => retired.push(key),
-        }
-    }
-    let active = active.ok_or_else(|| damaged("it has no active data key"))?;
-    Ok(Keyring::new(file_id, active, retired))
-}
-
-/// What the root key gives.
-struct DerivedKeys {
-    data_mac: SecretKey,
-    keyring_wrap: SecretKey,
-}
-
-impl DerivedKeys {
-    fn of(arena: &Arena, root_key: &SecretKey, file_id: FileId) -> io::Result<Self> {
-        let key = root_key.expose();
-        let parts = [key.as_slice(), &file_id.0];
-        Ok(Self {
-            data_mac: derive::key(arena, Purpose::DataMac, &parts)?,
-            keyring_wrap: derive::key(arena, Purpose::KeyringWrap, &parts)?,
-        })
-    }
+    let keyring = Arc::new(root.unlock_keyring(arena, &header, copy)?);
+    Ok(Unlocked { header, keyring, root: Arc::new(root), arena: arena.clone() })
 }
 
 fn root_escrow_key(arena: &Arena, admin_key: &SecretKey, file_id: FileId) -> io::Result<SecretKey> {
@@ -312,13 +226,14 @@ mod tests {
     use crate::format::header::HeaderBytes;
     use crate::format::key_slot::KdfCost;
     use crate::keys::{Passphrase, RawKey};
+    use crate::units::CopyId;
 
     fn made_with(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
         create(provider, &KdfLimits::default())
     }
 
     fn encoded(unlocked: &Unlocked) -> Box<HeaderBytes> {
-        unlocked.header.encode(CopyId::A, &[0; 32], &unlocked.data_mac_key)
+        unlocked.header.encode(CopyId::A, &[0; 32], &unlocked.root.data_mac)
     }
 
     fn reopen(bytes: &HeaderBytes, provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
@@ -361,7 +276,7 @@ mod tests {
         let (one, two) = (made_with(&key).unwrap(), made_with(&key).unwrap());
         let mut mixed = one.header.clone();
         mixed.slots = two.header.slots.clone();
-        let bytes = mixed.encode(CopyId::A, &[0; 32], &one.data_mac_key);
+        let bytes = mixed.encode(CopyId::A, &[0; 32], &one.root.data_mac);
         assert!(matches!(reopen(&bytes, &key), Err(OpenError::WrongKey)));
     }
 
@@ -372,7 +287,7 @@ mod tests {
         let changed = |change: fn(&mut Header)| {
             let mut header = made.header.clone();
             change(&mut header);
-            let bytes = header.encode(CopyId::A, &[0; 32], &made.data_mac_key);
+            let bytes = header.encode(CopyId::A, &[0; 32], &made.root.data_mac);
             reopen(&bytes, &RawKey::new([1; 32]))
         };
         assert!(changed(|header| header.clock_high_water += 1).is_ok());

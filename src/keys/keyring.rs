@@ -1,6 +1,7 @@
 //! The unlocked data keys, by epoch, each split into one subkey a purpose.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::crypto::derive::{self, Purpose};
 use crate::secret::{Arena, SecretKey};
@@ -44,13 +45,13 @@ impl DataKey {
 #[derive(Debug)]
 pub(crate) struct Keyring {
     file_id: FileId,
-    active: DataKey,
-    retired: Vec<DataKey>,
+    active: Arc<DataKey>,
+    retired: Vec<Arc<DataKey>>,
 }
 
 impl Keyring {
-    pub(crate) fn new(file_id: FileId, active: DataKey, retired: Vec<DataKey>) -> Self {
-        Self { file_id, active, retired }
+    pub(crate) fn new(file_id: FileId, active: DataKey, retired: Vec<Arc<DataKey>>) -> Self {
+        Self { file_id, active: Arc::new(active), retired }
     }
 
     pub(crate) fn file_id(&self) -> FileId {
@@ -67,6 +68,6 @@ impl Keyring {
         if self.active.epoch == epoch {
             return Some(&self.active);
         }
-        self.retired.iter().find(|key| key.epoch == epoch)
+        self.retired.iter().find(|key| key.epoch == epoch).map(Arc::as_ref)
     }
 }

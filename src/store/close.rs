@@ -35,10 +35,11 @@ impl Store {
             && !self.latched.load(Ordering::Acquire)
             && (!self.write_failed.load(Ordering::Acquire) || self.holes.close_after_failed_write())
             && !self.guard().is_held()
-            && !self.unlocked.arena.is_forked_child()
+            && !self.arena.is_forked_child()
     }
 
     fn close_cleanly(&self) -> Result<(), StoreError> {
+        let _no_header_commit = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Waits for writes on their way; later ones see that the store is closed.
         drop(self.resizing.write().unwrap_or_else(PoisonError::into_inner));
@@ -92,12 +93,13 @@ impl Store {
         }
         let start = layout::clean_index_start(logical_len).0;
         let (mut offset, mut first_row) = (start, 0);
-        let key = self.keyring().active();
+        let keyring = self.keyring();
+        let key = keyring.active();
         for rows in rows.chunks(ROWS_PER_INDEX_PAGE) {
             let record = clean_index::encode(rows).seal(
                 &key.clean_index,
                 self.nonces.next()?,
-                self.keyring().file_id(),
+                keyring.file_id(),
                 key.epoch,
                 Place::IndexFrom(first_row),
             );

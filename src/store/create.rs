@@ -39,7 +39,8 @@ pub(crate) fn create(
     let cache = TagCache::new(options.tag_cache_bytes);
     Ok(Store {
         medium,
-        unlocked,
+        arena: unlocked.arena.clone(),
+        unlocked: RwLock::new(Arc::new(unlocked)),
         nonces: NonceSource::default(),
         holes: options.holes,
         read_only: false,
@@ -50,6 +51,7 @@ pub(crate) fn create(
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,
+        committing: Mutex::new(()),
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),

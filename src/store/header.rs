@@ -1,16 +1,17 @@
-//! The two header copies in the file: reading the newer one, and writing back a stale or torn
-//! second copy.
+//! The two header copies in the file: reading the newer one, writing back a stale or torn second
+//! copy, and committing a changed header (docs/keys.md, "Header commit").
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::Store;
-use crate::error::{OpenError, StoreError};
+use super::state::PageZero;
+use crate::error::{Damage, OpenError, StoreError};
 use crate::format::header::{HeaderBytes, NotAHeader, UnverifiedHeader};
 use crate::keys::Unlocked;
 use crate::layout::{self, HEADER_COPY_SIZE};
 use crate::medium::Medium;
 use crate::random;
-use crate::units::CopyId;
+use crate::units::{CopyId, Generation};
 
 /// The header copy to go by, and what is to be said of the other one.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Found {
     /// The copy that is missing, torn, older or altered, and wants to be rewritten from the one
     /// that was unlocked.
     pub(super) fn stale(&self, unlocked: &Unlocked) -> Option<CopyId> {
-        let twin = self.other.as_ref().and_then(|other| other.verify(&unlocked.data_mac_key));
+        let twin = self.other.as_ref().and_then(|other| other.verify(&unlocked.root.data_mac));
         (twin != Some(&unlocked.header)).then(|| self.newest.copy().other())
     }
 }
@@ -99,10 +100,81 @@ fn read_copy(medium: &dyn Medium, len: u64, copy: CopyId) -> Result<Box<HeaderBy
 }
 
 impl Store {
+    /// Replaces the header by what `change` makes of it, as its next generation: old or new after a
+    /// crash anywhere, never neither and never a mix. Returns once both copies and a root record
+    /// that names the new generation are durable.
+    ///
+    /// # Errors
+    /// What `change` says, with nothing done; or a failed write, read-back or sync, which latches
+    /// the store: the next open finds the old header or the new one.
+    pub(crate) fn commit_header<E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&Unlocked) -> Result<Unlocked, E>,
+    ) -> Result<(), E> {
+        self.check_writable()?;
+        if self.guard().is_held() {
+            return Err(StoreError::Misuse("a header commit before recovery had ended").into());
+        }
+        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?; // a close may have come between
+        let current = self.unlocked();
+        let mut next = change(&current)?;
+        next.header.generation = Generation(current.header.generation.0.saturating_add(1));
+        self.leave_clean_state()?;
+        self.latch(self.write_both_copies(&next))?;
+        Ok(self.adopt_header(next)?)
+    }
+
+    // One copy is durable and was read back before the other is touched.
+    fn write_both_copies(&self, next: &Unlocked) -> Result<(), StoreError> {
+        for (copy, point) in
+            [(CopyId::B, "header: after copy B"), (CopyId::A, "header: after copy A")]
+        {
+            self.write_header_of(next, copy)?;
+            self.medium.sync()?;
+            self.medium.reached(point);
+            self.read_back(next, copy)?;
+        }
+        Ok(())
+    }
+
+    fn read_back(&self, next: &Unlocked, copy: CopyId) -> Result<(), StoreError> {
+        let start = layout::header_start(copy).0;
+        self.medium.drop_cache(start, HEADER_COPY_SIZE as u64)?;
+        let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
+        self.medium.read_at(start, bytes.as_mut_slice())?;
+        let found = UnverifiedHeader::decode(&bytes, copy).ok();
+        if found.as_ref().and_then(|found| found.verify(&next.root.data_mac)) == Some(&next.header)
+        {
+            return Ok(());
+        }
+        Err(Damage::Header { copy, why: "it reads back otherwise than it was written" }.into())
+    }
+
+    // Pages in flight are sealed under the keys they began with; the sync that names the new
+    // generation carries page 0 as it was durable, since redb did not ask for it.
+    fn adopt_header(&self, next: Unlocked) -> Result<(), StoreError> {
+        let _one_sync_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let _no_writer = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state_mut();
+            state.generation = next.header.generation;
+            state.dirty = true;
+            *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        }
+        self.sync_snapshot(PageZero::AsDurable)?;
+        self.medium.reached("header: after root record");
+        Ok(())
+    }
+
     /// Writes the current header to one copy; not durable before the next `fsync`.
     pub(super) fn write_header(&self, copy: CopyId) -> Result<(), StoreError> {
+        self.write_header_of(&self.unlocked(), copy)
+    }
+
+    fn write_header_of(&self, unlocked: &Unlocked, copy: CopyId) -> Result<(), StoreError> {
         let salt = random::array()?;
-        let bytes = self.unlocked.header.encode(copy, &salt, &self.unlocked.data_mac_key);
+        let bytes = unlocked.header.encode(copy, &salt, &unlocked.root.data_mac);
         self.medium.write_at(layout::header_start(copy).0, &*bytes)?;
         Ok(())
     }

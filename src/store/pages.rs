@@ -11,7 +11,7 @@ use crate::crypto::page::Cipher;
 use crate::error::{Damage, StoreError};
 use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState};
-use crate::keys::DataKey;
+use crate::keys::Keyring;
 use crate::layout::{self, DATA_PAGES_PER_GROUP, ENTRIES_PER_TAG_PAGE, PAGE_SIZE, PAGE_ZERO_SIZE};
 use crate::units::{GroupNo, PageNo};
 
@@ -130,9 +130,9 @@ impl Store {
         if page == PageNo(0) || entry.state() != EntryState::Sealed {
             return false;
         }
-        let Some(key) = self.keyring().get(entry.epoch) else { return false };
-        let associated_data =
-            associated_data(self.keyring().file_id(), entry.epoch, Place::Page(page));
+        let keyring = self.keyring();
+        let Some(key) = keyring.get(entry.epoch) else { return false };
+        let associated_data = associated_data(keyring.file_id(), entry.epoch, Place::Page(page));
         Cipher::new(&key.page)
             .open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes)
             .is_ok()
@@ -177,31 +177,32 @@ impl Store {
         if end > layout::pages_in(self.state().logical_len) {
             return Err(StoreError::Misuse("a write beyond the end"));
         }
-        let key = self.keyring().active();
+        let keyring = self.keyring();
         let (mut page, mut rest) = (first, data);
         while !rest.is_empty() {
             let run = Run::first_of(page, rest.len() / PAGE_SIZE, PAGES_PER_WRITE);
             let Some((head, tail)) = rest.split_at_checked(run.pages * PAGE_SIZE) else {
                 return Err(StoreError::Misuse("a write that is not whole pages"));
             };
-            self.write_run(key, run, head)?;
+            self.write_run(&keyring, run, head)?;
             page = PageNo(page.0 + run.pages as u64);
             rest = tail;
         }
         Ok(())
     }
 
-    fn write_run(&self, key: &DataKey, run: Run, data: &[u8]) -> Result<(), StoreError> {
+    fn write_run(&self, keyring: &Keyring, run: Run, data: &[u8]) -> Result<(), StoreError> {
         debug_assert!(run.page(0) != PageNo(0), "page 0 lives in the root record");
         let mut entries = [Entry::ABSENT; PAGES_PER_WRITE];
         let mut sealed = vec![0; data.len()];
+        let key = keyring.active();
         let cipher = Cipher::new(&key.page);
         let pages = data.as_chunks::<PAGE_SIZE>().0.iter();
         let rooms = sealed.as_chunks_mut::<PAGE_SIZE>().0;
         for (index, ((plain, room), entry)) in pages.zip(rooms).zip(&mut entries).enumerate() {
             let nonce = self.nonces.next()?;
             let place = Place::Page(run.page(index));
-            let associated_data = associated_data(self.keyring().file_id(), key.epoch, place);
+            let associated_data = associated_data(keyring.file_id(), key.epoch, place);
             let tag = cipher.seal(&nonce, &associated_data, plain, room);
             *entry = Entry { epoch: key.epoch, nonce, tag };
         }
@@ -247,7 +248,7 @@ impl Store {
         let tag_pages = groups_after - layout::place_of(first).0.0.min(self.state().groups);
         let cost = pages.saturating_add(tag_pages);
         let sealed = self.sealed_pages.fetch_add(cost, Ordering::AcqRel).saturating_add(cost);
-        if sealed > self.unlocked.header.policy.sealed_pages_hard {
+        if sealed > self.unlocked().header.policy.sealed_pages_hard {
             self.sealed_pages.fetch_sub(cost, Ordering::AcqRel);
             return Err(StoreError::KeyUsedUp);
         }

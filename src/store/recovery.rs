@@ -129,7 +129,8 @@ pub(super) fn open(
     state.generation = header_generation;
     Ok(Store {
         medium,
-        unlocked,
+        arena: unlocked.arena.clone(),
+        unlocked: RwLock::new(Arc::new(unlocked)),
         nonces: NonceSource::default(),
         holes: options.holes,
         read_only,
@@ -140,6 +141,7 @@ pub(super) fn open(
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
         seal_reserve: options.seal_reserve,
+        committing: Mutex::new(()),
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(state),

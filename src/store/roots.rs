@@ -45,11 +45,12 @@ impl Store {
     /// Seals and writes a root record; not durable before the next `fsync`.
     pub(super) fn write_root(&self, root: &RootRecord, copy: CopyId) -> Result<(), StoreError> {
         debug_assert!(RootRecord::decode(&root.encode()).is_ok(), "the next open would refuse it");
-        let key = self.keyring().active();
+        let keyring = self.keyring();
+        let key = keyring.active();
         let record = root.encode().seal(
             &key.root_record,
             self.nonces.next()?,
-            self.keyring().file_id(),
+            keyring.file_id(),
             key.epoch,
             Place::Root(copy),
         );

@@ -97,8 +97,8 @@ impl Store {
         }
         self.medium.reached("sync: after tag pages");
 
-        let mut digest_key =
-            DigestKey::new(&self.keyring().active().digest, self.keyring().file_id());
+        let keyring = self.keyring();
+        let mut digest_key = DigestKey::new(&keyring.active().digest, keyring.file_id());
         self.state().complete_digest(&mut root, &new_rows, &mut digest_key);
         self.write_root(&root, copy)?;
         self.medium.reached("sync: after root record");
@@ -119,16 +119,17 @@ impl Store {
         if let Some(pages) = self.seal_reserve {
             return pages;
         }
-        (self.unlocked.header.policy.sealed_pages_soft / 16).clamp(RESERVE_MIN, RESERVE_MAX)
+        (self.unlocked().header.policy.sealed_pages_soft / 16).clamp(RESERVE_MIN, RESERVE_MAX)
     }
 
     fn write_tag_page(&self, pending: PendingTagPage) -> Result<(GroupNo, Row), StoreError> {
         let PendingTagPage { group, page, copies } = pending;
-        let key = self.keyring().active();
+        let keyring = self.keyring();
+        let key = keyring.active();
         let record = page.encode().seal(
             &key.tag_page,
             self.nonces.next()?,
-            self.keyring().file_id(),
+            keyring.file_id(),
             key.epoch,
             Place::TagPage(group),
         );

@@ -205,9 +205,9 @@ impl Store {
         if record.tag() != row.tag {
             return Err(damage.into());
         }
-        let key = self.keyring().get(record.epoch()).ok_or(damage)?;
-        let page =
-            TagPage::open(&record, &key.tag_page, self.keyring().file_id(), group).ok_or(damage)?;
+        let keyring = self.keyring();
+        let key = keyring.get(record.epoch()).ok_or(damage)?;
+        let page = TagPage::open(&record, &key.tag_page, keyring.file_id(), group).ok_or(damage)?;
         if page.sync == row.sync { Ok(page) } else { Err(damage.into()) }
     }
 }

@@ -117,7 +117,8 @@ fn at_the_hard_limit_data_pages_are_refused_and_everything_else_goes_on() {
     let mut store = created(memory.clone(), 1);
     write(&store, 1, 1);
     let used = store.sealed_pages.load(Ordering::Relaxed);
-    store.unlocked.header.policy.sealed_pages_hard = used + 4;
+    let unlocked = store.unlocked.get_mut().unwrap();
+    Arc::make_mut(unlocked).header.policy.sealed_pages_hard = used + 4;
     write(&store, 1, 2);
     let refused = store.write_pages(PageNo(2), &[3; 8 * PAGE_SIZE]);
     assert!(matches!(refused, Err(StoreError::KeyUsedUp)), "{refused:?}");
@@ -290,4 +291,31 @@ fn a_small_cache_reads_everything_and_stays_small() {
         let byte = read(&store, group * DATA_PAGES_PER_GROUP + 7).unwrap();
         assert_eq!(u64::from(byte), group);
     }
+}
+
+#[test]
+fn a_header_commit_is_named_by_both_copies_and_by_the_root() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.close().unwrap();
+    let store = reopened_on(&memory);
+    let generation = store.unlocked().header.generation;
+    let bumped = |unlocked: &Unlocked| -> Result<Unlocked, StoreError> {
+        let mut next = unlocked.clone();
+        next.header.clock_high_water += 7;
+        Ok(next)
+    };
+    store.commit_header(bumped).unwrap();
+    assert_eq!(store.state().durable.root.generation.0, generation.0 + 1);
+    assert_eq!(read(&store, 1).unwrap(), 1);
+    let crashed = reopened(memory.to_bytes());
+    assert_eq!(crashed.unlocked().header, store.unlocked().header);
+    assert!(!crashed.recovery().healed_header);
+    let refused =
+        store.commit_header(|_| Err::<Unlocked, _>(StoreError::Misuse("no"))).unwrap_err();
+    assert!(matches!(refused, StoreError::Misuse("no")));
+    assert_eq!(store.unlocked().header.generation.0, generation.0 + 1);
+    store.close().unwrap();
+    assert!(store.commit_header(bumped).is_err(), "closed");
 }
