@@ -69,8 +69,16 @@ impl Store {
             (state.durable.root.clone(), state.durable.copy)
         };
         let end = layout::data_end(durable.logical_len).0;
-        if self.medium.len()? != end {
+        let len = self.medium.len()?;
+        if len != end {
             self.medium.set_len(end)?;
+        }
+        if len < end {
+            // A clean root on a file that is too short is damage. redb trims the file when it closes,
+            // but not where it was stopped, by a panic or a failed read: then the last pages of the
+            // logical length were never written, and the extension must be durable first.
+            self.medium.sync()?;
+            self.medium.reached("close: after the extension");
         }
         let tail = self.write_clean_index(durable.logical_len)?;
         // Exact from here on: nothing but these two roots is sealed until the next open.

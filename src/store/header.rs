@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::Store;
+use super::recovery::PREAMBLE_CACHE_BYTES;
 use super::state::PageZero;
 use crate::error::{Damage, OpenError, StoreError};
 use crate::format::header::{HeaderBytes, NotAHeader, UnverifiedHeader};
@@ -140,7 +141,7 @@ impl Store {
 
     fn read_back(&self, next: &Unlocked, copy: CopyId) -> Result<(), StoreError> {
         let start = layout::header_start(copy).0;
-        self.medium.drop_cache(start, HEADER_COPY_SIZE as u64)?;
+        self.medium.drop_cache(0, PREAMBLE_CACHE_BYTES)?;
         let mut bytes = Box::new([0; HEADER_COPY_SIZE]);
         self.medium.read_at(start, bytes.as_mut_slice())?;
         let found = UnverifiedHeader::decode(&bytes, copy).ok();

@@ -28,6 +28,12 @@ use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, SyncSeq};
 
+/// Linux skips a part of its cache that reaches beyond the range to be dropped, and caches files in
+/// parts of up to 2 MiB: a range of the preamble's length would leave the root records cached in a
+/// file that was copied in one go.
+pub(super) const PREAMBLE_CACHE_BYTES: u64 = 2 << 20;
+const _: () = assert!(PREAMBLE_CACHE_BYTES >= PREAMBLE_BYTES);
+
 /// What opening a database found and did about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -85,7 +91,7 @@ pub(super) fn open(
         medium.sync().map_err(OpenError::io("syncing the file before reading it"))?;
         medium.reached("recovery: after fsync");
     }
-    drop_cache(&*medium, options, PREAMBLE_BYTES)?;
+    drop_cache(&*medium, options, PREAMBLE_CACHE_BYTES)?;
 
     let found = header::read(&*medium)?;
     let unlocked = keys::unlock(&found.newest, provider, &options.kdf_limits)?;
@@ -168,8 +174,9 @@ fn refuse_rotation(header: &Header) -> Result<(), OpenError> {
 // A file that ends before its root records was cut; without this they would count as unreadable.
 fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
-    if len < layout::root_start(CopyId::B).0 + PAGE_BYTES {
-        return Err(Damage::Truncated { offset: FileOffset(len) }.into());
+    let end = layout::root_start(CopyId::B).0 + PAGE_BYTES;
+    if len < end {
+        return Err(Damage::Truncated { offset: FileOffset(end) }.into());
     }
     Ok(())
 }
@@ -199,7 +206,7 @@ impl Opening<'_> {
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
         let end = layout::data_end(root.logical_len);
         if len < end.0 {
-            return Err(Damage::Truncated { offset: FileOffset(len) }.into());
+            return Err(Damage::Truncated { offset: end }.into());
         }
         let rows = match self.tag_pages.read_clean_index(&root) {
             Some(rows) => rows,

@@ -23,12 +23,23 @@ const RESERVE_MAX: u64 = 1 << 20;
 /// And at least.
 const RESERVE_MIN: u64 = 256;
 
-struct LatchOnUnwind<'a>(&'a AtomicBool);
+/// Latches if a panic comes out of what it guards; not if one was on its way before, since an
+/// application may commit in a `Drop`.
+struct LatchOnUnwind<'a> {
+    latched: &'a AtomicBool,
+    panicking_before: bool,
+}
+
+impl<'a> LatchOnUnwind<'a> {
+    fn new(latched: &'a AtomicBool) -> Self {
+        Self { latched, panicking_before: std::thread::panicking() }
+    }
+}
 
 impl Drop for LatchOnUnwind<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Release);
+        if std::thread::panicking() && !self.panicking_before {
+            self.latched.store(true, Ordering::Release);
         }
     }
 }
@@ -76,7 +87,7 @@ impl Store {
     /// The sync itself; the caller holds `syncing`.
     pub(super) fn sync_snapshot(&self, page_zero: PageZero) -> Result<(), StoreError> {
         // A panic of the medium in the middle of it is a failure like any other.
-        let _unwinding = LatchOnUnwind(&self.latched);
+        let _unwinding = LatchOnUnwind::new(&self.latched);
         self.latch(self.write_snapshot(page_zero))
     }
 
