@@ -13,7 +13,7 @@ use redb::RepairSession;
 use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
-use crate::keys::{KdfLimits, KeyProvider};
+use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
 use crate::store::{self, Options};
@@ -143,7 +143,7 @@ impl Builder {
     pub fn create(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let path = path.as_ref();
         if path.symlink_metadata().is_ok() {
@@ -172,7 +172,7 @@ impl Builder {
     pub fn open(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let path = path.as_ref();
         refuse_special_file(path)?;
@@ -188,7 +188,7 @@ impl Builder {
     pub fn open_read_only(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let path = path.as_ref();
         refuse_special_file(path)?;
@@ -203,7 +203,7 @@ impl Builder {
     pub fn create_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let store = Arc::new(store::create(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
@@ -219,7 +219,7 @@ impl Builder {
     pub fn open_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
@@ -235,7 +235,7 @@ impl Builder {
     pub fn open_read_only_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(store);
@@ -254,7 +254,7 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
-    pub fn create(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+    pub fn create(path: impl AsRef<Path>, key: impl Credential) -> Result<Self, OpenError> {
         Builder::new().create(path, &key)
     }
 
@@ -262,7 +262,7 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
-    pub fn open(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>, key: impl Credential) -> Result<Self, OpenError> {
         Builder::new().open(path, &key)
     }
 
@@ -272,7 +272,7 @@ impl Database {
     /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
     pub fn open_read_only(
         path: impl AsRef<Path>,
-        key: impl KeyProvider,
+        key: impl Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         Builder::new().open_read_only(path, &key)
     }

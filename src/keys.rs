@@ -2,18 +2,18 @@
 //! the slot secret unwraps the admin or root key, the root key vouches for the whole header and
 //! unwraps the data keys. Nothing here reads or writes a file.
 
+mod credential;
 mod hierarchy;
 mod key_file;
 mod keyring;
 mod passphrase;
-mod provider;
 mod raw_key;
 mod root_key;
 mod wrapping;
 
+pub use credential::Credential;
 pub use key_file::KeyFile;
 pub use passphrase::{KdfLimits, Passphrase};
-pub use provider::KeyProvider;
 pub use raw_key::RawKey;
 
 pub(crate) use hierarchy::{Unlocked, create, unlock};

@@ -44,7 +44,7 @@ pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{Damage, Error, OpenError, StoreError};
 pub use format::key_slot::{KdfCost, SlotKind};
-pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
+pub use keys::{Credential, KdfLimits, KeyFile, Passphrase, RawKey};
 pub use redb;
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+use super::credential::{Credential, NewSlot, SlotSecret, SlotView};
 use super::keyring::{DataKey, Keyring};
 use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, SlotSecret, SlotView};
 use super::root_key::RootKey;
 use super::wrapping::{ROOT_ESCROW, SLOT_ESCROW, SLOT_KEY, binding, random_key, wrap_fresh};
 use crate::crypto::derive::{self, Purpose};
@@ -58,10 +58,7 @@ fn slot_keys(
 ///
 /// # Errors
 /// The credential can't make a slot, or the system gave no randomness or memory.
-pub(crate) fn create(
-    provider: &dyn KeyProvider,
-    limits: &KdfLimits,
-) -> Result<Unlocked, OpenError> {
+pub(crate) fn create(provider: &dyn Credential, limits: &KdfLimits) -> Result<Unlocked, OpenError> {
     let NewSlot { kdf, blob } = provider.choose_kdf(limits)?;
     let salt = random::array().map_err(OpenError::io("making a salt"))?;
     let blank = WrappedKey::default();
@@ -139,7 +136,7 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
 /// a way to turn a header back.
 pub(crate) fn unlock(
     unverified: &UnverifiedHeader,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     limits: &KdfLimits,
 ) -> Result<Unlocked, OpenError> {
     let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
@@ -228,7 +225,7 @@ mod tests {
     use crate::keys::{Passphrase, RawKey};
     use crate::units::CopyId;
 
-    fn made_with(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
+    fn made_with(provider: &dyn Credential) -> Result<Unlocked, OpenError> {
         create(provider, &KdfLimits::default())
     }
 
@@ -236,7 +233,7 @@ mod tests {
         unlocked.header.encode(CopyId::A, &[0; 32], &unlocked.root.data_mac)
     }
 
-    fn reopen(bytes: &HeaderBytes, provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
+    fn reopen(bytes: &HeaderBytes, provider: &dyn Credential) -> Result<Unlocked, OpenError> {
         let unverified = UnverifiedHeader::decode(bytes, CopyId::A).unwrap();
         unlock(&unverified, provider, &KdfLimits::default())
     }

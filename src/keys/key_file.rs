@@ -7,8 +7,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::credential::{Credential, NewSlot, Sealed, Secret, SlotView};
 use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
 use crate::crypto::derive::{self, Purpose};
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, SlotKind};
@@ -103,7 +103,7 @@ impl fmt::Debug for KeyFile {
     }
 }
 
-impl KeyProvider for KeyFile {}
+impl Credential for KeyFile {}
 
 impl Sealed for KeyFile {
     fn kind(&self) -> SlotKind {

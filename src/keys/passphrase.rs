@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
+use super::credential::{Credential, NewSlot, Sealed, Secret, SlotView};
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, KdfCost, SlotKind};
 use crate::secret::SecretBytes;
@@ -90,7 +90,7 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-impl KeyProvider for Passphrase {}
+impl Credential for Passphrase {}
 
 impl Sealed for Passphrase {
     fn kind(&self) -> SlotKind {

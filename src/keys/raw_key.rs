@@ -5,8 +5,8 @@ use std::io;
 
 use zeroize::Zeroizing;
 
+use super::credential::{Credential, NewSlot, Sealed, Secret, SlotView};
 use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, SlotKind};
 use crate::random;
@@ -55,7 +55,7 @@ impl fmt::Debug for RawKey {
     }
 }
 
-impl KeyProvider for RawKey {}
+impl Credential for RawKey {}
 
 impl Sealed for RawKey {
     fn kind(&self) -> SlotKind {

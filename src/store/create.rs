@@ -13,7 +13,7 @@ use super::{LockedMedium, Options, Store};
 use crate::crypto::digest::Digest;
 use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
-use crate::keys::{self, KeyProvider};
+use crate::keys::{self, Credential};
 use crate::layout::PAGE_ZERO_SIZE;
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
@@ -26,7 +26,7 @@ use crate::units::{CopyId, FileId, Generation, SyncSeq};
 /// [`OpenError::NotEmpty`], or whatever keeps the key hierarchy from being made.
 pub(crate) fn create(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
 ) -> Result<Store, OpenError> {
     let medium = LockedMedium::lock(medium, LockKind::Exclusive, options.allow_unlocked)?;

@@ -22,7 +22,7 @@ use crate::format::copies::{self, RootChoice};
 use crate::format::header::Header;
 use crate::format::record::SealedRecord;
 use crate::format::root_record::{RootRecord, Tail};
-use crate::keys::{self, KeyProvider, Keyring};
+use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
@@ -66,7 +66,7 @@ struct Chosen {
 
 pub(super) fn open(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
     read_only: bool,
 ) -> Result<Store, OpenError> {

@@ -17,7 +17,7 @@ pub(crate) type SlotSecret = Zeroizing<[u8; 32]>;
 /// Implemented by [`RawKey`](crate::RawKey), [`KeyFile`](crate::KeyFile) and
 /// [`Passphrase`](crate::Passphrase). Sealed for now: the seam opens to applications once slots,
 /// roles and timeouts are settled.
-pub trait KeyProvider: fmt::Debug + Send + Sync + Sealed {}
+pub trait Credential: fmt::Debug + Send + Sync + Sealed {}
 
 /// What a provider does; private until the trait opens to applications.
 pub trait Sealed {
