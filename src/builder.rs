@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::RepairSession;
 
@@ -16,6 +17,7 @@ use crate::error::OpenError;
 use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
+use crate::secret::LockMemory;
 use crate::store::{self, Options};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
@@ -97,7 +99,23 @@ impl Builder {
 
     /// The most key-derivation work that a file may ask for before it is opened.
     pub fn kdf_limits(&mut self, limits: KdfLimits) -> &mut Self {
-        self.options.kdf_limits = limits;
+        self.options.terms.kdf = limits;
+        self
+    }
+
+    /// How long a [`KeyProvider`](crate::KeyProvider) may take for one answer, 30 seconds unless
+    /// set. Past it, opening or creating fails with nothing changed. Making a slot asks three
+    /// questions, opening one for each slot of the provider's name.
+    pub fn provider_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.options.terms.provider_timeout = timeout;
+        self
+    }
+
+    /// Whether key memory must be locked against swapping; [`LockMemory::Prefer`] unless set.
+    /// [`LockMemory::Require`] covers the database's keys and the memory in which the credential
+    /// is kept, not what a key provider holds, nor stacks and redb's cache.
+    pub fn lock_memory(&mut self, lock: LockMemory) -> &mut Self {
+        self.options.terms.lock_memory = lock;
         self
     }
 

@@ -10,10 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, NewSlot, SlotSecret, SlotView};
+use super::credential::{Credential, Refusal, SlotSecret, SlotView};
+use super::enrolment;
 use super::keyring::{DataKey, Keyring};
-use super::passphrase::KdfLimits;
 use super::root_key::RootKey;
+use super::terms::Terms;
 use super::wrapping::{ROOT_ESCROW, SLOT_ESCROW, SLOT_KEY, binding, random_key, wrap_fresh};
 use crate::crypto::derive::{self, Purpose};
 use crate::crypto::mac;
@@ -48,7 +49,7 @@ fn slot_keys(
     file_id: FileId,
 ) -> io::Result<SlotKeys> {
     let [fixed, salt, blob] = slot.binding(file_id);
-    let parts = [secret.as_slice(), &fixed, &salt, &blob];
+    let parts = [secret.expose().as_slice(), &fixed, &salt, &blob];
     let wrap = derive::key(arena, Purpose::SlotWrap, &parts)?;
     Ok(SlotKeys { wrap, commitment: derive::bytes(Purpose::SlotCommitment, &parts) })
 }
@@ -58,31 +59,20 @@ fn slot_keys(
 ///
 /// # Errors
 /// The credential can't make a slot, or the system gave no randomness or memory.
-pub(crate) fn create(provider: &dyn Credential, limits: &KdfLimits) -> Result<Unlocked, OpenError> {
-    let NewSlot { kdf, blob } = provider.choose_kdf(limits)?;
-    let salt = random::array().map_err(OpenError::io("making a salt"))?;
-    let blank = WrappedKey::default();
-    let mut slot = KeySlot {
-        id: 1,
-        kind: provider.kind(),
-        role: Role::Admin,
-        kdf,
-        salt,
-        commitment: [0; 32],
-        wrapped: blank,
-        escrow: blank,
-        label: [0; 32],
-        created: unix_seconds(),
-        not_after: 0,
-        blob,
-    };
-    let secret = provider.slot_secret(SlotView { slot: &slot }, limits)?.0;
-    build(&mut slot, &secret).map_err(OpenError::io("making the keys"))
+pub(crate) fn create(provider: &dyn Credential, terms: &Terms) -> Result<Unlocked, OpenError> {
+    let arena = terms.arena(provider)?;
+    let file_id = FileId(random::array().map_err(OpenError::io("making a file id"))?);
+    let new = (1, Role::Admin, [0; 32]);
+    let (mut slot, secret) = enrolment::new_slot(provider, file_id, new, unix_seconds(), terms)?;
+    build(arena, file_id, &mut slot, &secret).map_err(OpenError::io("making the keys"))
 }
 
-fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
-    let arena = Arena::new()?;
-    let file_id = FileId(random::array()?);
+fn build(
+    arena: Arena,
+    file_id: FileId,
+    slot: &mut KeySlot,
+    secret: &SlotSecret,
+) -> io::Result<Unlocked> {
     let epoch = Epoch(1);
     let admin_key = random_key(&arena)?;
     let root_key = random_key(&arena)?;
@@ -137,27 +127,28 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
 pub(crate) fn unlock(
     unverified: &UnverifiedHeader,
     provider: &dyn Credential,
-    limits: &KdfLimits,
+    terms: &Terms,
 ) -> Result<Unlocked, OpenError> {
-    let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
+    let arena = terms.arena(provider)?;
     let file_id = unverified.file_id();
-    let mut too_expensive = None;
+    let mut refused = None;
     for slot in unverified.slots().filter(|slot| slot.kind == provider.kind()) {
-        let secret = match provider.slot_secret(SlotView { slot }, limits) {
-            Ok(secret) => secret.0,
+        let secret = match provider.slot_secret(SlotView::of(slot, file_id), terms) {
+            Ok(secret) => secret,
+            Err(Refusal::NotMine) => continue,
             // Another slot may be this credential's.
-            Err(error @ OpenError::KdfTooExpensive { .. }) => {
-                too_expensive.get_or_insert(error);
+            Err(Refusal::GoOn(error)) => {
+                refused.get_or_insert(error);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(Refusal::Stop(error)) => return Err(error),
         };
         let keys = slot_keys(&arena, &secret, slot, file_id).map_err(no_memory())?;
         if mac::equal(&keys.commitment, &slot.commitment) {
             return unlock_slot(&arena, unverified, slot, &keys.wrap);
         }
     }
-    Err(too_expensive.unwrap_or(OpenError::WrongKey))
+    Err(refused.unwrap_or(OpenError::WrongKey))
 }
 
 fn no_memory() -> impl FnOnce(io::Error) -> OpenError {
@@ -226,7 +217,7 @@ mod tests {
     use crate::units::CopyId;
 
     fn made_with(provider: &dyn Credential) -> Result<Unlocked, OpenError> {
-        create(provider, &KdfLimits::default())
+        create(provider, &Terms::default())
     }
 
     fn encoded(unlocked: &Unlocked) -> Box<HeaderBytes> {
@@ -235,7 +226,7 @@ mod tests {
 
     fn reopen(bytes: &HeaderBytes, provider: &dyn Credential) -> Result<Unlocked, OpenError> {
         let unverified = UnverifiedHeader::decode(bytes, CopyId::A).unwrap();
-        unlock(&unverified, provider, &KdfLimits::default())
+        unlock(&unverified, provider, &Terms::default())
     }
 
     #[test]

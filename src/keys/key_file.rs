@@ -7,8 +7,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, NewSlot, Sealed, Secret, SlotView};
-use super::passphrase::KdfLimits;
+use super::credential::{Credential, NewSlot, Refusal, Sealed, SlotFacts, SlotSecret, SlotView};
+use super::terms::Terms;
 use crate::crypto::derive::{self, Purpose};
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, SlotKind};
@@ -110,12 +110,22 @@ impl Sealed for KeyFile {
         SlotKind::KeyFile
     }
 
-    fn choose_kdf(&self, _limits: &KdfLimits) -> Result<NewSlot, OpenError> {
-        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new() })
+    fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
+        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret() })
     }
 
-    fn slot_secret(&self, _slot: SlotView<'_>, _limits: &KdfLimits) -> Result<Secret, OpenError> {
-        Ok(Secret(derive::bytes(Purpose::KeyFile, &[self.bytes.expose()])))
+    fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
+        Ok(self.secret())
+    }
+
+    fn is_locked(&self) -> bool {
+        self.bytes.is_locked()
+    }
+}
+
+impl KeyFile {
+    fn secret(&self) -> SlotSecret {
+        derive::bytes(Purpose::KeyFile, &[self.bytes.expose()]).into()
     }
 }
 

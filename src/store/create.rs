@@ -33,7 +33,7 @@ pub(crate) fn create(
     if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
         return Err(OpenError::NotEmpty);
     }
-    let unlocked = keys::create(provider, &options.kdf_limits)?;
+    let unlocked = keys::create(provider, &options.terms)?;
     // No sync has happened: the first will be number 1, in copy A.
     let root = blank_root(unlocked.header.file_id, unlocked.header.generation);
     let cache = TagCache::new(options.tag_cache_bytes);

@@ -1,0 +1,71 @@
+//! The terms on which keys are made and opened: what a file may ask for, how long a provider may
+//! take, whether key memory must be locked. Set on the [`Builder`](crate::Builder).
+
+use std::time::Duration;
+
+use super::credential::Credential;
+use super::passphrase::KdfLimits;
+use crate::error::OpenError;
+use crate::secret::{self, Arena, LockMemory};
+
+/// How long one question to a provider may take unless the builder says otherwise.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a caller allows and asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub(crate) kdf: KdfLimits,
+    pub(crate) provider_timeout: Duration,
+    pub(crate) lock_memory: LockMemory,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            kdf: KdfLimits::default(),
+            provider_timeout: PROVIDER_TIMEOUT,
+            lock_memory: LockMemory::default(),
+        }
+    }
+}
+
+impl Terms {
+    /// Key memory for a file, empty.
+    ///
+    /// # Errors
+    /// [`OpenError::MemoryNotLocked`] where locked memory is required, and this or the credential's
+    /// is not; or the system gave no memory.
+    pub(crate) fn arena(&self, credential: &dyn Credential) -> Result<Arena, OpenError> {
+        let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
+        self.check_locked(arena.is_locked() && credential.is_locked())?;
+        Ok(arena)
+    }
+
+    fn check_locked(&self, locked: bool) -> Result<(), OpenError> {
+        match self.lock_memory {
+            LockMemory::Require if !locked => {
+                Err(OpenError::MemoryNotLocked { limit_bytes: secret::lock_limit_bytes() })
+            }
+            LockMemory::Require | LockMemory::Prefer => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_required_locking_refuses_unlocked_memory() {
+        for (lock_memory, locked, good) in [
+            (LockMemory::Prefer, false, true),
+            (LockMemory::Prefer, true, true),
+            (LockMemory::Require, true, true),
+            (LockMemory::Require, false, false),
+        ] {
+            let checked = Terms { lock_memory, ..Terms::default() }.check_locked(locked);
+            let refused = matches!(checked, Err(OpenError::MemoryNotLocked { .. }));
+            assert_eq!((checked.is_ok(), refused), (good, !good), "{lock_memory:?} {locked}");
+        }
+    }
+}
