@@ -26,7 +26,8 @@ use std::process::Command;
 use strongroom::medium::MemoryMedium;
 use strongroom::redb::{self, ReadableDatabase, TableDefinition};
 use strongroom::{
-    Builder, Database, EncryptedBackend, Error, KdfCost, KeyFile, Passphrase, RawKey,
+    AllOf, Builder, Database, EncryptedBackend, Error, KdfCost, KeyFile, Passphrase, RawKey,
+    RecoveryCode, SlotSecret,
 };
 use zeroize::Zeroizing;
 
@@ -171,7 +172,16 @@ fn no_key_shows_in_debug_or_display() {
         format!("{key:?} {key:#?} {:?}", KeyFile::read(&key_path).unwrap()),
         format!("{0:?} {0:#?}", Passphrase::new(PASSPHRASE).cost(CHEAP)),
         format!("{db:?} {db:#?} {:?} {builder:?} {builder:#?}", db.recovery()),
+        format!("{0:?} {0:#?}", SlotSecret::from_bytes(&raw_key())),
     ];
+    let both = AllOf::new(RawKey::new(raw_key()), Passphrase::new(PASSPHRASE).cost(CHEAP));
+    shown.push(format!("{both:?} {both:#?}"));
+    let code = RecoveryCode::generate().unwrap();
+    let paper = code.reveal().to_string();
+    shown.push(format!("{code:?} {code:#?} {0:?} {0:#?}", code.reveal()));
+    let mistyped = format!("{}{}", &paper[1..], &paper[..1]);
+    let mistyped = RecoveryCode::parse(&mistyped).unwrap_err();
+    shown.push(format!("{mistyped:?} {mistyped}"));
     let errors = [
         Builder::new().create(&path, &key).unwrap_err(),
         Builder::new().open(&path, &key).unwrap_err(),
@@ -198,6 +208,8 @@ fn no_key_shows_in_debug_or_display() {
         format!("{a:02x}{b:02x}{c:02x}"),
         format!("{a:x}, {b:x}"),
         "correct horse".to_owned(),
+        paper[..6].to_lowercase(),
+        paper[1..7].to_lowercase(),
     ];
     for text in shown {
         let lower = text.to_lowercase();

@@ -96,7 +96,7 @@ pub enum ProviderFault {
 
 impl fmt::Display for ProviderFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key provider {:?}, asked for slot {}, ", self.provider, self.slot)?;
+        write!(f, "key provider {:?}, slot {}: ", self.provider, self.slot)?;
         match &self.fault {
             ProviderFault::Answered(error) => write!(f, "{error}"),
             ProviderFault::TimedOut { after } => write!(

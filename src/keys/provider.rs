@@ -252,6 +252,11 @@ fn split_blob(blob: &[u8]) -> Option<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::header::UnverifiedHeader;
+    use crate::format::key_slot::KeySlot;
+    use crate::keys::{create, unlock};
+    use crate::units::CopyId;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn fault(fault: ProviderFault) -> Refusal {
         refusal(ProviderFailure { provider: "p".to_owned(), slot: 1, fault })
@@ -302,6 +307,73 @@ mod tests {
         let slot = ProviderSlot::new(facts, "acme");
         assert_eq!(slot.associated_data(), *b"strongroom slot\0an example file!\x02\x01\0\0");
         assert_eq!((slot.label(), slot.id(), slot.blob_len_max()), ("laptop", 0x0102, 1723));
+    }
+
+    /// Answers every question in the same way, and counts them.
+    #[derive(Debug)]
+    struct Says(Option<ProviderError>, AtomicU32);
+
+    impl KeyProvider for Says {
+        fn name(&self) -> &str {
+            "says"
+        }
+
+        fn wrap_secret(
+            &self,
+            _slot: &ProviderSlot,
+            secret: &SlotSecret,
+        ) -> Result<Vec<u8>, ProviderError> {
+            Ok(secret.expose().to_vec())
+        }
+
+        fn unwrap_secret(
+            &self,
+            _slot: &ProviderSlot,
+            blob: &[u8],
+        ) -> Result<SlotSecret, ProviderError> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            match &self.0 {
+                Some(error) => Err(error.clone()),
+                None => Ok(SlotSecret::from_bytes(blob).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn of_three_slots_none_is_asked_for_after_an_answer_that_counts() {
+        let terms = Terms::default();
+        let made = create(&Arc::new(Says(None, AtomicU32::new(0))), &terms).unwrap();
+        let mut header = made.header.clone();
+        for id in [2, 3] {
+            let slot = KeySlot { id, ..header.slots[0].clone().unwrap() };
+            header.slots[id as usize - 1] = Some(slot);
+        }
+        let bytes = header.encode(CopyId::A, &[0; 32], &made.root.data_mac);
+        let unverified = UnverifiedHeader::decode(&bytes, CopyId::A).unwrap();
+        for (answer, asked) in [
+            (ProviderError::NotMine, 3),
+            (ProviderError::Denied("d".into()), 3),
+            (ProviderError::Damaged("d".into()), 3),
+            (ProviderError::Wrong, 1),
+            (ProviderError::LockedOut { retry_after: None }, 1),
+            (ProviderError::Unavailable("u".into()), 1),
+        ] {
+            let provider = Arc::new(Says(Some(answer.clone()), AtomicU32::new(0)));
+            let error = unlock(&unverified, &provider, &terms).unwrap_err();
+            assert_eq!(provider.1.load(Ordering::SeqCst), asked, "{answer:?}");
+            match error {
+                OpenError::WrongKey => assert_eq!(answer, ProviderError::NotMine),
+                OpenError::Provider(failure) => {
+                    let first = ProviderFailure {
+                        provider: "says".to_owned(),
+                        slot: 1,
+                        fault: ProviderFault::Answered(answer),
+                    };
+                    assert_eq!(failure, first);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
