@@ -53,7 +53,41 @@ impl Terms {
 
 #[cfg(test)]
 mod tests {
+    use super::super::credential::{NewSlot, Refusal, Sealed, SlotFacts, SlotSecret, SlotView};
     use super::*;
+    use crate::format::key_slot::SlotKind;
+
+    /// A credential whose memory the system did not lock.
+    #[derive(Debug)]
+    struct NotLocked;
+
+    impl Credential for NotLocked {}
+
+    impl Sealed for NotLocked {
+        fn kind(&self) -> SlotKind {
+            SlotKind::RawKey
+        }
+
+        fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
+            Err(OpenError::WrongKey)
+        }
+
+        fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
+            Err(Refusal::NotMine)
+        }
+
+        fn is_locked(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn required_locking_covers_the_credential() {
+        let require = Terms { lock_memory: LockMemory::Require, ..Terms::default() };
+        let refused = require.arena(&NotLocked);
+        assert!(matches!(refused, Err(OpenError::MemoryNotLocked { .. })), "{refused:?}");
+        assert!(Terms::default().arena(&NotLocked).is_ok());
+    }
 
     #[test]
     fn only_required_locking_refuses_unlocked_memory() {
