@@ -227,6 +227,18 @@ const KEY: Masked = Masked(*b"0ne raw key, thirty-two bytes \x01\x02");
 const WORDS: Masked = Masked(*b"a passphrase of thirty-two bytes");
 const VALUE: Masked = Masked(*b"a stored value of 32 bytes \x03\x04\x05\x06\x07");
 
+/// The code of the bytes i * 37 % 251, which the search looks for; the letters are not the bytes.
+const PAPER: &str = "00JMMK-VWMQ73-F0GBAX-JEYEC6-3SGG6G-ND7Z9W-69XRCR-3TRM7Y-NK8ZCT-825DA9-7SRQ5T";
+const CODE: Masked = Masked({
+    let mut bytes = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        bytes[at] = (at * 37 % 251) as u8 ^ MASK;
+        at += 1;
+    }
+    bytes
+});
+
 impl Masked {
     #[inline(never)]
     fn unmasked(&self) -> Zeroizing<[u8; 32]> {
@@ -297,7 +309,21 @@ fn given_raw_key() -> RawKey {
     RawKey::new(*KEY.unmasked())
 }
 
+fn with_a_recovery_code() {
+    let medium = MemoryMedium::new();
+    let code = RecoveryCode::parse(PAPER).unwrap();
+    use_the_stack_again();
+    println!("figure: recovery code's key in memory while held = {}", CODE.in_memory());
+    let both = AllOf::new(code, given_raw_key());
+    Builder::new().create_on(medium.clone(), &both).unwrap().close().unwrap();
+    Builder::new().open_on(medium, &both).unwrap().close().unwrap();
+    drop(both);
+    use_the_stack_again();
+    println!("figure: recovery code's key in memory after close = {}", CODE.in_memory());
+}
+
 fn child(path: &Path) {
+    with_a_recovery_code();
     let medium = MemoryMedium::new();
     let key = given_raw_key();
     let words = Passphrase::new(WORDS.unmasked().as_slice()).cost(CHEAP);
@@ -349,6 +375,8 @@ fn no_raw_key_and_no_passphrase_is_in_memory_after_close() {
     };
     assert!(figure("raw key in memory while held") > 0, "the search bites");
     assert!(figure("passphrase in memory while held") > 0);
+    assert!(figure("recovery code's key in memory while held") > 0);
+    assert_eq!(figure("recovery code's key in memory after close"), 0);
     assert!(figure("stored value in memory while open") > 0);
     assert_eq!(figure("raw key in memory while open, key dropped"), 0);
     assert_eq!(figure("raw key in memory after close"), 0);
