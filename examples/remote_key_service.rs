@@ -231,7 +231,10 @@ impl Service {
     }
 }
 
-fn parts(ciphertext: &[u8]) -> Option<(&str, [u8; 12], [u8; 16], &[u8])> {
+/// Name of the key, nonce, tag, sealed bytes.
+type Parts<'a> = (&'a str, [u8; 12], [u8; 16], &'a [u8]);
+
+fn parts(ciphertext: &[u8]) -> Option<Parts<'_>> {
     let (name_len, rest) = ciphertext.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
     let (nonce, rest) = rest.split_first_chunk()?;

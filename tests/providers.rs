@@ -363,14 +363,14 @@ fn several_together_have_bounds() {
     Database::open(&path, AllOf::new(raw(1), Service::up())).unwrap();
 }
 
-/// Runs one test of this binary again in a child, through `shell` if the child's rights matter.
+/// Runs one test of this binary again in a child, started by `before` if its rights matter.
 fn in_a_child(test: &str, before: &[&str]) -> String {
     let this = std::env::current_exe().unwrap();
-    let mut words = before.iter().map(ToString::to_string).collect::<Vec<_>>();
-    words.push(this.to_str().unwrap().to_owned());
-    words.extend(["--exact", test, "--nocapture", "--test-threads", "1"].map(str::to_owned));
-    let mut command = Command::new(&words[0]);
-    let output = command.args(&words[1..]).env("STRONGROOM_CHILD", "1").output().unwrap();
+    let itself = [this.to_str().unwrap(), "--exact", test, "--nocapture", "--test-threads", "1"];
+    let words = [before, &itself].concat();
+    let (program, arguments) = words.split_first().unwrap();
+    let mut command = Command::new(program);
+    let output = command.args(arguments).env("STRONGROOM_CHILD", "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     text
