@@ -99,7 +99,7 @@ impl Builder {
 
     /// The most key-derivation work that a file may ask for before it is opened.
     pub fn kdf_limits(&mut self, limits: KdfLimits) -> &mut Self {
-        self.options.terms.kdf = limits;
+        self.options.terms.kdf_limits = limits;
         self
     }
 

@@ -4,7 +4,6 @@
 
 mod all_of;
 mod credential;
-mod enrolment;
 mod hierarchy;
 mod key_file;
 mod keyring;

@@ -10,8 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, Refusal, SlotSecret, SlotView};
-use super::enrolment;
+use super::credential::{Credential, NewSlot, Refusal, SlotFacts, SlotSecret, SlotView};
 use super::keyring::{DataKey, Keyring};
 use super::root_key::RootKey;
 use super::terms::Terms;
@@ -62,8 +61,24 @@ fn slot_keys(
 pub(crate) fn create(provider: &dyn Credential, terms: &Terms) -> Result<Unlocked, OpenError> {
     let arena = terms.arena(provider)?;
     let file_id = FileId(random::array().map_err(OpenError::io("making a file id"))?);
-    let new = (1, Role::Admin, [0; 32]);
-    let (mut slot, secret) = enrolment::new_slot(provider, file_id, new, unix_seconds(), terms)?;
+    let (salt, label) = (random::array().map_err(OpenError::io("making a salt"))?, [0; 32]);
+    let facts = SlotFacts { file_id, id: 1, label: &label, salt: &salt };
+    let NewSlot { kdf, blob, secret } = provider.make(facts, terms)?;
+    let blank = WrappedKey::default();
+    let mut slot = KeySlot {
+        id: facts.id,
+        kind: provider.kind(),
+        role: Role::Admin,
+        kdf,
+        salt,
+        commitment: [0; 32],
+        wrapped: blank,
+        escrow: blank,
+        label,
+        created: unix_seconds(),
+        not_after: 0,
+        blob,
+    };
     build(arena, file_id, &mut slot, &secret).map_err(OpenError::io("making the keys"))
 }
 

@@ -100,7 +100,7 @@ impl Sealed for Passphrase {
 
     fn make(&self, facts: SlotFacts<'_>, terms: &Terms) -> Result<NewSlot, OpenError> {
         let passphrase = self.expose()?;
-        let cost = self.choose_cost(&terms.kdf)?;
+        let cost = self.choose_cost(&terms.kdf_limits)?;
         let secret = argon2id(passphrase, facts.salt, cost)?.into();
         Ok(NewSlot { kdf: Kdf::Argon2id(cost), blob: Vec::new(), secret })
     }
@@ -108,7 +108,7 @@ impl Sealed for Passphrase {
     fn slot_secret(&self, slot: SlotView<'_>, terms: &Terms) -> Result<SlotSecret, Refusal> {
         let passphrase = self.expose()?;
         let Kdf::Argon2id(cost) = slot.kdf else { return Err(OpenError::KdfTooCheap.into()) };
-        terms.kdf.check(cost)?;
+        terms.kdf_limits.check(cost)?;
         Ok(argon2id(passphrase, slot.facts.salt, cost)?.into())
     }
 

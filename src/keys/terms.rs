@@ -14,7 +14,7 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a caller allows and asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    pub(crate) kdf: KdfLimits,
+    pub(crate) kdf_limits: KdfLimits,
     pub(crate) provider_timeout: Duration,
     pub(crate) lock_memory: LockMemory,
 }
@@ -22,7 +22,7 @@ pub struct Terms {
 impl Default for Terms {
     fn default() -> Self {
         Self {
-            kdf: KdfLimits::default(),
+            kdf_limits: KdfLimits::default(),
             provider_timeout: PROVIDER_TIMEOUT,
             lock_memory: LockMemory::default(),
         }
