@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::{BackendError, StorageBackend};
 
 use crate::error::{OpenError, StoreError};
-use crate::keys::KeyProvider;
+use crate::keys::Credential;
 use crate::layout::{PAGE_BYTES, PAGE_SIZE, PAGE_ZERO_SIZE};
 use crate::medium::Medium;
 use crate::store::{self, Options, Recovery, Store};
@@ -37,7 +37,7 @@ impl EncryptedBackend {
     ///
     /// # Errors
     /// [`OpenError::NotEmpty`], [`OpenError::AlreadyOpen`], [`OpenError::Io`].
-    pub fn create_on(medium: impl Medium, key: &dyn KeyProvider) -> Result<Self, OpenError> {
+    pub fn create_on(medium: impl Medium, key: &dyn Credential) -> Result<Self, OpenError> {
         let store = store::create(Arc::new(medium), key, &Options::default())?;
         store.finish_creation()?;
         Ok(Self::over(Arc::new(store)))
@@ -47,7 +47,7 @@ impl EncryptedBackend {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open_on(medium: impl Medium, key: &dyn KeyProvider) -> Result<Self, OpenError> {
+    pub fn open_on(medium: impl Medium, key: &dyn Credential) -> Result<Self, OpenError> {
         Self::open_with(medium, key, &Options::default())
     }
 
@@ -58,7 +58,7 @@ impl EncryptedBackend {
     #[cfg(feature = "testkit")]
     pub fn open_planted_on(
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
         hole: crate::holes::Hole,
     ) -> Result<Self, OpenError> {
         let options = Options { holes: crate::holes::Holes::plant(hole), ..Options::default() };
@@ -67,7 +67,7 @@ impl EncryptedBackend {
 
     fn open_with(
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
         options: &Options,
     ) -> Result<Self, OpenError> {
         let store = store::open(Arc::new(medium), key, options)?;

@@ -7,15 +7,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::RepairSession;
 
 use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
-use crate::keys::{KdfLimits, KeyProvider};
+use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
+use crate::secret::LockMemory;
 use crate::store::{self, Options};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
@@ -97,7 +99,23 @@ impl Builder {
 
     /// The most key-derivation work that a file may ask for before it is opened.
     pub fn kdf_limits(&mut self, limits: KdfLimits) -> &mut Self {
-        self.options.kdf_limits = limits;
+        self.options.terms.kdf_limits = limits;
+        self
+    }
+
+    /// How long a [`KeyProvider`](crate::KeyProvider) may take for one answer, 30 seconds unless
+    /// set. Past it, opening or creating fails with nothing changed. Making a slot asks three
+    /// questions, opening one for each slot of the provider's name.
+    pub fn provider_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.options.terms.provider_timeout = timeout;
+        self
+    }
+
+    /// Whether key memory must be locked against swapping; [`LockMemory::Prefer`] unless set.
+    /// [`LockMemory::Require`] covers the database's keys and the memory in which the credential
+    /// is kept, not what a key provider holds, nor stacks and redb's cache.
+    pub fn lock_memory(&mut self, lock: LockMemory) -> &mut Self {
+        self.options.terms.lock_memory = lock;
         self
     }
 
@@ -143,7 +161,7 @@ impl Builder {
     pub fn create(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let path = path.as_ref();
         if path.symlink_metadata().is_ok() {
@@ -172,7 +190,7 @@ impl Builder {
     pub fn open(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let path = path.as_ref();
         refuse_special_file(path)?;
@@ -188,7 +206,7 @@ impl Builder {
     pub fn open_read_only(
         &self,
         path: impl AsRef<Path>,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let path = path.as_ref();
         refuse_special_file(path)?;
@@ -203,7 +221,7 @@ impl Builder {
     pub fn create_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let store = Arc::new(store::create(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
@@ -219,7 +237,7 @@ impl Builder {
     pub fn open_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<Database, OpenError> {
         let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
@@ -235,7 +253,7 @@ impl Builder {
     pub fn open_read_only_on(
         &self,
         medium: impl Medium,
-        key: &dyn KeyProvider,
+        key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(store);
@@ -254,7 +272,7 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError::AlreadyExists`] where there is a file of this name; nothing is ever replaced.
-    pub fn create(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+    pub fn create(path: impl AsRef<Path>, key: impl Credential) -> Result<Self, OpenError> {
         Builder::new().create(path, &key)
     }
 
@@ -262,7 +280,7 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do; the file is left as it was.
-    pub fn open(path: impl AsRef<Path>, key: impl KeyProvider) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>, key: impl Credential) -> Result<Self, OpenError> {
         Builder::new().open(path, &key)
     }
 
@@ -272,7 +290,7 @@ impl Database {
     /// [`OpenError::NeedsRecovery`] where it was not closed cleanly.
     pub fn open_read_only(
         path: impl AsRef<Path>,
-        key: impl KeyProvider,
+        key: impl Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         Builder::new().open_read_only(path, &key)
     }

@@ -12,6 +12,12 @@ use std::path::PathBuf;
 
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
+mod credential;
+
+pub use credential::{
+    AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
+};
+
 /// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
 /// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
 /// from redb's; [`Damage::find_in`] digs it out, and [`Error::from`] does so by itself.
@@ -254,6 +260,17 @@ pub enum OpenError {
     },
     /// The KDF parameters for a new slot are below the floor.
     KdfTooCheap,
+    /// A key provider gave no secret.
+    Provider(ProviderFailure),
+    /// A recovery code was not typed as it was written down.
+    RecoveryCode(CodeError),
+    /// Credentials that can't be used together.
+    AllOf(AllOfError),
+    /// Locked key memory was required, and the system gave none.
+    MemoryNotLocked {
+        /// The process's limit on locked memory, `None` if unlimited or unknown.
+        limit_bytes: Option<u64>,
+    },
     /// The header is older than the root record knows it to be: an old header was put back.
     RolledBack {
         /// The generation found.
@@ -370,6 +387,15 @@ impl fmt::Display for OpenError {
             Self::KdfTooCheap => f.write_str(
                 "Argon2id below 19 MiB and 2 passes is too cheap to guess; raise the parameters",
             ),
+            Self::Provider(failure) => write!(f, "{failure}"),
+            Self::RecoveryCode(error) => write!(f, "{error}"),
+            Self::AllOf(error) => write!(f, "{error}"),
+            Self::MemoryNotLocked { limit_bytes } => write!(
+                f,
+                "key memory can't be locked (RLIMIT_MEMLOCK in bytes: {}); raise the limit, or \
+                 allow `LockMemory::Prefer`",
+                limit_bytes.map_or("not set".to_owned(), |bytes| bytes.to_string())
+            ),
             Self::RolledBack { found, expected } => write!(
                 f,
                 "the header is of {found} but the database has seen {expected}: an older header \
@@ -402,6 +428,9 @@ impl StdError for OpenError {
             Self::Store(error) => Some(error),
             Self::Io { source, .. } => Some(source),
             Self::Redb(error) => Some(error),
+            Self::Provider(failure) => Some(failure),
+            Self::RecoveryCode(error) => Some(error),
+            Self::AllOf(error) => Some(error),
             _ => None,
         }
     }
@@ -414,6 +443,12 @@ impl OpenError {
             Some(damage) => Self::Damaged(damage),
             None => Self::Io { doing, source },
         }
+    }
+}
+
+impl From<CodeError> for OpenError {
+    fn from(error: CodeError) -> Self {
+        Self::RecoveryCode(error)
     }
 }
 

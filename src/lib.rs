@@ -42,10 +42,17 @@ mod wire;
 pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
-pub use error::{Damage, Error, OpenError, StoreError};
+pub use error::{
+    AllOfError, CodeError, Damage, Error, OpenError, ProviderError, ProviderFailure, ProviderFault,
+    StoreError, WrongGroups,
+};
 pub use format::key_slot::{KdfCost, SlotKind};
-pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
+pub use keys::{
+    AllOf, Credential, KdfLimits, KeyFile, KeyProvider, Passphrase, ProviderSlot, RawKey,
+    RecoveryCode, Revealed, SlotSecret,
+};
 pub use redb;
+pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 

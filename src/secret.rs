@@ -14,10 +14,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use memmap2::MmapMut;
 use zeroize::{Zeroize, Zeroizing};
 
+mod hardening;
+
+pub use hardening::{Hardening, harden_process};
+
+pub(crate) use hardening::lock_limit_bytes;
+
 const KEY_SIZE: usize = 32;
 /// 32-byte keys per arena, two pages of locked memory: 32 epochs with five subkeys each, and the
 /// keys that are held for a moment while unlocking.
 const KEYS_PER_ARENA: usize = 256;
+
+/// Whether keys may lie in memory that the system could not lock, and may so write to swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LockMemory {
+    /// Creating and opening fail where key memory, or the credential's, is not locked.
+    Require,
+    /// Locked where the system allows it; `Database::key_memory_is_locked` says whether it did.
+    #[default]
+    Prefer,
+}
 
 /// A private, anonymous mapping for secrets.
 struct LockedMemory {
@@ -29,8 +45,8 @@ struct LockedMemory {
 impl LockedMemory {
     fn map(len: usize) -> io::Result<Self> {
         let bytes = MmapMut::map_anon(len.max(1))?;
-        // Locking is best effort here: RLIMIT_MEMLOCK may be small, and a store that can't be
-        // opened protects nothing.
+        // Best effort here, RLIMIT_MEMLOCK may be small: who requires it asks before a key is put
+        // in (`keys/terms.rs`).
         let locked = bytes.lock().is_ok();
         #[cfg(target_os = "linux")]
         {
@@ -177,6 +193,11 @@ impl SecretBytes {
             place.copy_from_slice(bytes);
         }
         Ok(Self { memory, len: bytes.len() })
+    }
+
+    /// Whether the memory can't be swapped out.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.memory.locked
     }
 
     /// The bytes.

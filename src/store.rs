@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use crate::error::{OpenError, StoreError};
 use crate::holes::Holes;
-use crate::keys::{KdfLimits, KeyProvider, Keyring, Unlocked};
+use crate::keys::{Credential, Keyring, Terms, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
@@ -45,7 +45,7 @@ use state::State;
 pub(crate) struct Options {
     pub(crate) tag_cache_bytes: usize,
     pub(crate) allow_unlocked: bool,
-    pub(crate) kdf_limits: KdfLimits,
+    pub(crate) terms: Terms,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
 }
@@ -55,7 +55,7 @@ impl Default for Options {
         Self {
             tag_cache_bytes: 64 << 20,
             allow_unlocked: false,
-            kdf_limits: KdfLimits::default(),
+            terms: Terms::default(),
             holes: Holes::default(),
             seal_reserve: None,
         }
@@ -299,7 +299,7 @@ impl Store {
 /// [`OpenError`]; nothing but stale second copies was changed.
 pub(crate) fn open(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
 ) -> Result<Store, OpenError> {
     recovery::open(medium, provider, options, false)
@@ -311,7 +311,7 @@ pub(crate) fn open(
 /// [`OpenError`].
 pub(crate) fn open_read_only(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
 ) -> Result<Store, OpenError> {
     recovery::open(medium, provider, options, true)

@@ -26,7 +26,8 @@ use std::process::Command;
 use strongroom::medium::MemoryMedium;
 use strongroom::redb::{self, ReadableDatabase, TableDefinition};
 use strongroom::{
-    Builder, Database, EncryptedBackend, Error, KdfCost, KeyFile, Passphrase, RawKey,
+    AllOf, Builder, Database, EncryptedBackend, Error, KdfCost, KeyFile, Passphrase, RawKey,
+    RecoveryCode, SlotSecret,
 };
 use zeroize::Zeroizing;
 
@@ -171,7 +172,16 @@ fn no_key_shows_in_debug_or_display() {
         format!("{key:?} {key:#?} {:?}", KeyFile::read(&key_path).unwrap()),
         format!("{0:?} {0:#?}", Passphrase::new(PASSPHRASE).cost(CHEAP)),
         format!("{db:?} {db:#?} {:?} {builder:?} {builder:#?}", db.recovery()),
+        format!("{0:?} {0:#?}", SlotSecret::from_bytes(&raw_key())),
     ];
+    let both = AllOf::new(RawKey::new(raw_key()), Passphrase::new(PASSPHRASE).cost(CHEAP));
+    shown.push(format!("{both:?} {both:#?}"));
+    let code = RecoveryCode::generate().unwrap();
+    let paper = code.reveal().to_string();
+    shown.push(format!("{code:?} {code:#?} {0:?} {0:#?}", code.reveal()));
+    let mistyped = format!("{}{}", &paper[1..], &paper[..1]);
+    let mistyped = RecoveryCode::parse(&mistyped).unwrap_err();
+    shown.push(format!("{mistyped:?} {mistyped}"));
     let errors = [
         Builder::new().create(&path, &key).unwrap_err(),
         Builder::new().open(&path, &key).unwrap_err(),
@@ -198,6 +208,8 @@ fn no_key_shows_in_debug_or_display() {
         format!("{a:02x}{b:02x}{c:02x}"),
         format!("{a:x}, {b:x}"),
         "correct horse".to_owned(),
+        paper[..6].to_lowercase(),
+        paper[1..7].to_lowercase(),
     ];
     for text in shown {
         let lower = text.to_lowercase();
@@ -214,6 +226,18 @@ const MASK: u8 = 0xA7;
 const KEY: Masked = Masked(*b"0ne raw key, thirty-two bytes \x01\x02");
 const WORDS: Masked = Masked(*b"a passphrase of thirty-two bytes");
 const VALUE: Masked = Masked(*b"a stored value of 32 bytes \x03\x04\x05\x06\x07");
+
+/// The code of the bytes i * 37 % 251, which the search looks for; the letters are not the bytes.
+const PAPER: &str = "00JMMK-VWMQ73-F0GBAX-JEYEC6-3SGG6G-ND7Z9W-69XRCR-3TRM7Y-NK8ZCT-825DA9-7SRQ5T";
+const CODE: Masked = Masked({
+    let mut bytes = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        bytes[at] = (at * 37 % 251) as u8 ^ MASK;
+        at += 1;
+    }
+    bytes
+});
 
 impl Masked {
     #[inline(never)]
@@ -285,7 +309,21 @@ fn given_raw_key() -> RawKey {
     RawKey::new(*KEY.unmasked())
 }
 
+fn with_a_recovery_code() {
+    let medium = MemoryMedium::new();
+    let code = RecoveryCode::parse(PAPER).unwrap();
+    use_the_stack_again();
+    println!("figure: recovery code's key in memory while held = {}", CODE.in_memory());
+    let both = AllOf::new(code, given_raw_key());
+    Builder::new().create_on(medium.clone(), &both).unwrap().close().unwrap();
+    Builder::new().open_on(medium, &both).unwrap().close().unwrap();
+    drop(both);
+    use_the_stack_again();
+    println!("figure: recovery code's key in memory after close = {}", CODE.in_memory());
+}
+
 fn child(path: &Path) {
+    with_a_recovery_code();
     let medium = MemoryMedium::new();
     let key = given_raw_key();
     let words = Passphrase::new(WORDS.unmasked().as_slice()).cost(CHEAP);
@@ -337,6 +375,8 @@ fn no_raw_key_and_no_passphrase_is_in_memory_after_close() {
     };
     assert!(figure("raw key in memory while held") > 0, "the search bites");
     assert!(figure("passphrase in memory while held") > 0);
+    assert!(figure("recovery code's key in memory while held") > 0);
+    assert_eq!(figure("recovery code's key in memory after close"), 0);
     assert!(figure("stored value in memory while open") > 0);
     assert_eq!(figure("raw key in memory while open, key dropped"), 0);
     assert_eq!(figure("raw key in memory after close"), 0);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use strongroom::{KeyFile, KeyProvider, OpenError, Passphrase};
+use strongroom::{Credential, KeyFile, OpenError, Passphrase};
 use zeroize::Zeroizing;
 
 use crate::args::KeySource;
@@ -15,7 +15,7 @@ use crate::report;
 const PASSPHRASE_BYTES_MAX: usize = 4096;
 
 /// The key of a vault that exists.
-pub(crate) fn read(source: &KeySource) -> Result<Box<dyn KeyProvider>, Failure> {
+pub(crate) fn read(source: &KeySource) -> Result<Box<dyn Credential>, Failure> {
     match source {
         KeySource::PassphraseFd(fd) => passphrase(*fd),
         KeySource::File(path) | KeySource::Beside(path) => match KeyFile::read(path) {
@@ -26,7 +26,7 @@ pub(crate) fn read(source: &KeySource) -> Result<Box<dyn KeyProvider>, Failure> 
 }
 
 /// The key of a vault about to be made: a key file that is missing is made too.
-pub(crate) fn read_or_make(source: &KeySource) -> Result<Box<dyn KeyProvider>, Failure> {
+pub(crate) fn read_or_make(source: &KeySource) -> Result<Box<dyn Credential>, Failure> {
     let (KeySource::File(path) | KeySource::Beside(path)) = source else { return read(source) };
     match KeyFile::generate(path) {
         Ok(key) => {
@@ -57,7 +57,7 @@ fn key_file_failure(path: &Path, error: OpenError) -> Failure {
     }
 }
 
-fn passphrase(fd: u32) -> Result<Box<dyn KeyProvider>, Failure> {
+fn passphrase(fd: u32) -> Result<Box<dyn Credential>, Failure> {
     let failed = |error: io::Error| {
         Failure::said(format!("reading the passphrase from file descriptor {fd}: {error}"))
     };

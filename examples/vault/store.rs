@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blake3::Hash;
-use strongroom::{Database, KeyProvider};
+use strongroom::{Credential, Database};
 
 use crate::args::KeySource;
 use crate::check;
@@ -125,7 +125,7 @@ fn summary(stored: &Stored, elapsed: Duration, skipped: u64) -> Result<(), Failu
     report::figure("write_mb_s", format!("{speed:.1}"))
 }
 
-fn read_back(path: &Path, key: &dyn KeyProvider, stored: &Stored) -> Result<(), Failure> {
+fn read_back(path: &Path, key: &dyn Credential, stored: &Stored) -> Result<(), Failure> {
     let open = || vault::Readable::open(path, key);
     let checked = check::compare(open, |name, _| {
         // What an earlier run stored is compared with the hash it left in the vault.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use strongroom::redb::{ReadTransaction, ReadableDatabase};
-use strongroom::{Builder, Database, KeyProvider, OpenError, ReadOnlyDatabase};
+use strongroom::{Builder, Credential, Database, OpenError, ReadOnlyDatabase};
 
 use crate::failure::Failure;
 use crate::report;
@@ -18,7 +18,7 @@ fn builder() -> Builder {
     builder
 }
 
-pub(crate) fn create(path: &Path, key: &dyn KeyProvider) -> Result<Database, Failure> {
+pub(crate) fn create(path: &Path, key: &dyn Credential) -> Result<Database, Failure> {
     builder().create(path, key).map_err(|error| match error {
         OpenError::AlreadyExists(path) => exists(&path),
         error => failure(path, error),
@@ -33,7 +33,7 @@ pub(crate) fn exists(path: &Path) -> Failure {
 }
 
 /// Opens for reading and writing, after a crash as well; says what a crash had left.
-pub(crate) fn open(path: &Path, key: &dyn KeyProvider) -> Result<Database, Failure> {
+pub(crate) fn open(path: &Path, key: &dyn Credential) -> Result<Database, Failure> {
     let db = builder().open(path, key).map_err(|error| failure(path, error))?;
     let recovery = db.recovery();
     if !recovery.clean {
@@ -54,7 +54,7 @@ pub(crate) enum Readable {
 }
 
 impl Readable {
-    pub(crate) fn open(path: &Path, key: &dyn KeyProvider) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, key: &dyn Credential) -> Result<Self, Failure> {
         match builder().open_read_only(path, key) {
             Ok(db) => Ok(Self::Clean(db)),
             Err(OpenError::NeedsRecovery) => open(path, key).map(Self::Recovered),

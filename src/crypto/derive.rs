@@ -18,6 +18,12 @@ pub(crate) enum Purpose {
     SlotCommitment,
     /// Key file bytes -> slot secret.
     KeyFile,
+    /// The 256 bits of a recovery code -> slot secret.
+    RecoveryCode,
+    /// The same -> 19 bits in the code that tie its groups together.
+    RecoveryCodeTie,
+    /// The secrets of several credentials -> slot secret.
+    AllOf,
     /// Admin key -> MAC over policy and slots.
     AdminMac,
     /// Admin key -> wraps the root key for a combined admin slot.
@@ -45,10 +51,13 @@ pub(crate) enum Purpose {
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
+        Self::RecoveryCode,
+        Self::RecoveryCodeTie,
+        Self::AllOf,
         Self::AdminMac,
         Self::RootEscrow,
         Self::SlotEscrow,
@@ -68,6 +77,9 @@ impl Purpose {
             Self::SlotWrap => "strongroom 2026-11 slot-wrap v1",
             Self::SlotCommitment => "strongroom 2026-11 slot-commitment v1",
             Self::KeyFile => "strongroom 2026-11 key-file v1",
+            Self::RecoveryCode => "strongroom 2026-11 recovery-code v1",
+            Self::RecoveryCodeTie => "strongroom 2026-11 recovery-code-tie v1",
+            Self::AllOf => "strongroom 2026-11 all-of v1",
             Self::AdminMac => "strongroom 2026-11 admin-mac v1",
             Self::RootEscrow => "strongroom 2026-11 root-escrow v1",
             Self::SlotEscrow => "strongroom 2026-11 slot-escrow v1",

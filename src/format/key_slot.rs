@@ -22,11 +22,11 @@ pub enum SlotKind {
     KeyFile,
     /// A passphrase through Argon2id: id 3.
     Passphrase,
-    /// A recovery code: id 4 (reserved for a later version).
+    /// A recovery code: id 4.
     RecoveryCode,
-    /// Several credentials together: id 5 (reserved for a later version).
+    /// Several credentials together: id 5.
     AllOf,
-    /// A key service or token: id 6 (reserved for a later version).
+    /// A key service or token: id 6.
     Provider,
 }
 
@@ -40,11 +40,11 @@ impl SlotKind {
         (Self::Provider, 6),
     ];
 
-    fn id(self) -> u8 {
+    pub(crate) fn id(self) -> u8 {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(0, |(_, id)| *id)
     }
 
-    fn from_id(id: u8) -> Option<Self> {
+    pub(crate) fn from_id(id: u8) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == id).map(|(kind, _)| *kind)
     }
 }

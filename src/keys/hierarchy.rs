@@ -10,10 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+use super::credential::{Credential, NewSlot, Refusal, SlotFacts, SlotSecret, SlotView};
 use super::keyring::{DataKey, Keyring};
-use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, SlotSecret, SlotView};
 use super::root_key::RootKey;
+use super::terms::Terms;
 use super::wrapping::{ROOT_ESCROW, SLOT_ESCROW, SLOT_KEY, binding, random_key, wrap_fresh};
 use crate::crypto::derive::{self, Purpose};
 use crate::crypto::mac;
@@ -48,7 +48,7 @@ fn slot_keys(
     file_id: FileId,
 ) -> io::Result<SlotKeys> {
     let [fixed, salt, blob] = slot.binding(file_id);
-    let parts = [secret.as_slice(), &fixed, &salt, &blob];
+    let parts = [secret.expose().as_slice(), &fixed, &salt, &blob];
     let wrap = derive::key(arena, Purpose::SlotWrap, &parts)?;
     Ok(SlotKeys { wrap, commitment: derive::bytes(Purpose::SlotCommitment, &parts) })
 }
@@ -58,15 +58,15 @@ fn slot_keys(
 ///
 /// # Errors
 /// The credential can't make a slot, or the system gave no randomness or memory.
-pub(crate) fn create(
-    provider: &dyn KeyProvider,
-    limits: &KdfLimits,
-) -> Result<Unlocked, OpenError> {
-    let NewSlot { kdf, blob } = provider.choose_kdf(limits)?;
-    let salt = random::array().map_err(OpenError::io("making a salt"))?;
+pub(crate) fn create(provider: &dyn Credential, terms: &Terms) -> Result<Unlocked, OpenError> {
+    let arena = terms.arena(provider)?;
+    let file_id = FileId(random::array().map_err(OpenError::io("making a file id"))?);
+    let (salt, label) = (random::array().map_err(OpenError::io("making a salt"))?, [0; 32]);
+    let facts = SlotFacts { file_id, id: 1, label: &label, salt: &salt };
+    let NewSlot { kdf, blob, secret } = provider.make(facts, terms)?;
     let blank = WrappedKey::default();
     let mut slot = KeySlot {
-        id: 1,
+        id: facts.id,
         kind: provider.kind(),
         role: Role::Admin,
         kdf,
@@ -74,18 +74,20 @@ pub(crate) fn create(
         commitment: [0; 32],
         wrapped: blank,
         escrow: blank,
-        label: [0; 32],
+        label,
         created: unix_seconds(),
         not_after: 0,
         blob,
     };
-    let secret = provider.slot_secret(SlotView { slot: &slot }, limits)?.0;
-    build(&mut slot, &secret).map_err(OpenError::io("making the keys"))
+    build(arena, file_id, &mut slot, &secret).map_err(OpenError::io("making the keys"))
 }
 
-fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
-    let arena = Arena::new()?;
-    let file_id = FileId(random::array()?);
+fn build(
+    arena: Arena,
+    file_id: FileId,
+    slot: &mut KeySlot,
+    secret: &SlotSecret,
+) -> io::Result<Unlocked> {
     let epoch = Epoch(1);
     let admin_key = random_key(&arena)?;
     let root_key = random_key(&arena)?;
@@ -139,28 +141,29 @@ fn build(slot: &mut KeySlot, secret: &SlotSecret) -> io::Result<Unlocked> {
 /// a way to turn a header back.
 pub(crate) fn unlock(
     unverified: &UnverifiedHeader,
-    provider: &dyn KeyProvider,
-    limits: &KdfLimits,
+    provider: &dyn Credential,
+    terms: &Terms,
 ) -> Result<Unlocked, OpenError> {
-    let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
+    let arena = terms.arena(provider)?;
     let file_id = unverified.file_id();
-    let mut too_expensive = None;
+    let mut refused = None;
     for slot in unverified.slots().filter(|slot| slot.kind == provider.kind()) {
-        let secret = match provider.slot_secret(SlotView { slot }, limits) {
-            Ok(secret) => secret.0,
+        let secret = match provider.slot_secret(SlotView::of(slot, file_id), terms) {
+            Ok(secret) => secret,
+            Err(Refusal::NotMine) => continue,
             // Another slot may be this credential's.
-            Err(error @ OpenError::KdfTooExpensive { .. }) => {
-                too_expensive.get_or_insert(error);
+            Err(Refusal::GoOn(error)) => {
+                refused.get_or_insert(error);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(Refusal::Stop(error)) => return Err(error),
         };
         let keys = slot_keys(&arena, &secret, slot, file_id).map_err(no_memory())?;
         if mac::equal(&keys.commitment, &slot.commitment) {
             return unlock_slot(&arena, unverified, slot, &keys.wrap);
         }
     }
-    Err(too_expensive.unwrap_or(OpenError::WrongKey))
+    Err(refused.unwrap_or(OpenError::WrongKey))
 }
 
 fn no_memory() -> impl FnOnce(io::Error) -> OpenError {
@@ -228,17 +231,17 @@ mod tests {
     use crate::keys::{Passphrase, RawKey};
     use crate::units::CopyId;
 
-    fn made_with(provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
-        create(provider, &KdfLimits::default())
+    fn made_with(provider: &dyn Credential) -> Result<Unlocked, OpenError> {
+        create(provider, &Terms::default())
     }
 
     fn encoded(unlocked: &Unlocked) -> Box<HeaderBytes> {
         unlocked.header.encode(CopyId::A, &[0; 32], &unlocked.root.data_mac)
     }
 
-    fn reopen(bytes: &HeaderBytes, provider: &dyn KeyProvider) -> Result<Unlocked, OpenError> {
+    fn reopen(bytes: &HeaderBytes, provider: &dyn Credential) -> Result<Unlocked, OpenError> {
         let unverified = UnverifiedHeader::decode(bytes, CopyId::A).unwrap();
-        unlock(&unverified, provider, &KdfLimits::default())
+        unlock(&unverified, provider, &Terms::default())
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
+use super::credential::{Credential, NewSlot, Refusal, Sealed, SlotFacts, SlotSecret, SlotView};
+use super::terms::Terms;
 use crate::crypto::derive::{self, Purpose};
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, SlotKind};
@@ -103,19 +103,29 @@ impl fmt::Debug for KeyFile {
     }
 }
 
-impl KeyProvider for KeyFile {}
+impl Credential for KeyFile {}
 
 impl Sealed for KeyFile {
     fn kind(&self) -> SlotKind {
         SlotKind::KeyFile
     }
 
-    fn choose_kdf(&self, _limits: &KdfLimits) -> Result<NewSlot, OpenError> {
-        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new() })
+    fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
+        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret() })
     }
 
-    fn slot_secret(&self, _slot: SlotView<'_>, _limits: &KdfLimits) -> Result<Secret, OpenError> {
-        Ok(Secret(derive::bytes(Purpose::KeyFile, &[self.bytes.expose()])))
+    fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
+        Ok(self.secret())
+    }
+
+    fn is_locked(&self) -> bool {
+        self.bytes.is_locked()
+    }
+}
+
+impl KeyFile {
+    fn secret(&self) -> SlotSecret {
+        derive::bytes(Purpose::KeyFile, &[self.bytes.expose()]).into()
     }
 }
 

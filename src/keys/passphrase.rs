@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
+use super::credential::{Credential, NewSlot, Refusal, Sealed, SlotFacts, SlotSecret, SlotView};
+use super::terms::Terms;
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, KdfCost, SlotKind};
 use crate::secret::SecretBytes;
@@ -90,15 +91,35 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-impl KeyProvider for Passphrase {}
+impl Credential for Passphrase {}
 
 impl Sealed for Passphrase {
     fn kind(&self) -> SlotKind {
         SlotKind::Passphrase
     }
 
-    fn choose_kdf(&self, limits: &KdfLimits) -> Result<NewSlot, OpenError> {
-        self.expose()?;
+    fn make(&self, facts: SlotFacts<'_>, terms: &Terms) -> Result<NewSlot, OpenError> {
+        let passphrase = self.expose()?;
+        let cost = self.choose_cost(&terms.kdf_limits)?;
+        let secret = argon2id(passphrase, facts.salt, cost)?.into();
+        Ok(NewSlot { kdf: Kdf::Argon2id(cost), blob: Vec::new(), secret })
+    }
+
+    fn slot_secret(&self, slot: SlotView<'_>, terms: &Terms) -> Result<SlotSecret, Refusal> {
+        let passphrase = self.expose()?;
+        let Kdf::Argon2id(cost) = slot.kdf else { return Err(OpenError::KdfTooCheap.into()) };
+        terms.kdf_limits.check(cost)?;
+        Ok(argon2id(passphrase, slot.facts.salt, cost)?.into())
+    }
+
+    fn is_locked(&self) -> bool {
+        self.bytes.as_ref().is_ok_and(SecretBytes::is_locked)
+    }
+}
+
+impl Passphrase {
+    // For a new slot.
+    fn choose_cost(&self, limits: &KdfLimits) -> Result<KdfCost, OpenError> {
         let cost = match self.cost {
             None => calibrate(limits)?,
             Some(cost) => cost,
@@ -110,14 +131,7 @@ impl Sealed for Passphrase {
             return Err(OpenError::KdfTooCheap);
         }
         limits.check(cost)?;
-        Ok(NewSlot { kdf: Kdf::Argon2id(cost), blob: Vec::new() })
-    }
-
-    fn slot_secret(&self, slot: SlotView<'_>, limits: &KdfLimits) -> Result<Secret, OpenError> {
-        let passphrase = self.expose()?;
-        let Kdf::Argon2id(cost) = slot.slot.kdf else { return Err(OpenError::KdfTooCheap) };
-        limits.check(cost)?;
-        argon2id(passphrase, &slot.slot.salt, cost).map(Secret)
+        Ok(cost)
     }
 }
 
@@ -204,8 +218,14 @@ mod tests {
 
     #[test]
     fn an_empty_passphrase_is_refused() {
-        let empty = Passphrase::new("");
-        assert!(matches!(empty.choose_kdf(&KdfLimits::default()), Err(OpenError::EmptyPassphrase)));
+        let facts = SlotFacts {
+            file_id: crate::units::FileId([1; 16]),
+            id: 1,
+            label: &[0; 32],
+            salt: &[0; 32],
+        };
+        let made = Passphrase::new("").make(facts, &Terms::default());
+        assert!(matches!(made, Err(OpenError::EmptyPassphrase)));
         assert_eq!(format!("{:?}", Passphrase::new("hunter2")), "Passphrase");
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-use super::passphrase::KdfLimits;
-use super::provider::{KeyProvider, NewSlot, Sealed, Secret, SlotView};
+use super::credential::{Credential, NewSlot, Refusal, Sealed, SlotFacts, SlotSecret, SlotView};
+use super::terms::Terms;
 use crate::error::OpenError;
 use crate::format::key_slot::{Kdf, SlotKind};
 use crate::random;
@@ -55,18 +55,29 @@ impl fmt::Debug for RawKey {
     }
 }
 
-impl KeyProvider for RawKey {}
+impl Credential for RawKey {}
 
 impl Sealed for RawKey {
     fn kind(&self) -> SlotKind {
         SlotKind::RawKey
     }
 
-    fn choose_kdf(&self, _limits: &KdfLimits) -> Result<NewSlot, OpenError> {
-        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new() })
+    fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
+        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret()? })
     }
 
-    fn slot_secret(&self, _slot: SlotView<'_>, _limits: &KdfLimits) -> Result<Secret, OpenError> {
-        self.expose().map(Secret).map_err(OpenError::io("taking the key from memory"))
+    fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
+        Ok(self.secret()?)
+    }
+
+    fn is_locked(&self) -> bool {
+        self.bytes.as_ref().is_ok_and(SecretBytes::is_locked)
+    }
+}
+
+impl RawKey {
+    fn secret(&self) -> Result<SlotSecret, OpenError> {
+        let key = self.expose().map_err(OpenError::io("taking the key from memory"))?;
+        Ok(key.into())
     }
 }

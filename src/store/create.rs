@@ -13,7 +13,7 @@ use super::{LockedMedium, Options, Store};
 use crate::crypto::digest::Digest;
 use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
-use crate::keys::{self, KeyProvider};
+use crate::keys::{self, Credential};
 use crate::layout::PAGE_ZERO_SIZE;
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
@@ -26,14 +26,14 @@ use crate::units::{CopyId, FileId, Generation, SyncSeq};
 /// [`OpenError::NotEmpty`], or whatever keeps the key hierarchy from being made.
 pub(crate) fn create(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
 ) -> Result<Store, OpenError> {
     let medium = LockedMedium::lock(medium, LockKind::Exclusive, options.allow_unlocked)?;
     if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
         return Err(OpenError::NotEmpty);
     }
-    let unlocked = keys::create(provider, &options.kdf_limits)?;
+    let unlocked = keys::create(provider, &options.terms)?;
     // No sync has happened: the first will be number 1, in copy A.
     let root = blank_root(unlocked.header.file_id, unlocked.header.generation);
     let cache = TagCache::new(options.tag_cache_bytes);

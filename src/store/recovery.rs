@@ -22,7 +22,7 @@ use crate::format::copies::{self, RootChoice};
 use crate::format::header::Header;
 use crate::format::record::SealedRecord;
 use crate::format::root_record::{RootRecord, Tail};
-use crate::keys::{self, KeyProvider, Keyring};
+use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
@@ -72,7 +72,7 @@ struct Chosen {
 
 pub(super) fn open(
     medium: Arc<dyn Medium>,
-    provider: &dyn KeyProvider,
+    provider: &dyn Credential,
     options: &Options,
     read_only: bool,
 ) -> Result<Store, OpenError> {
@@ -94,7 +94,7 @@ pub(super) fn open(
     drop_cache(&*medium, options, PREAMBLE_CACHE_BYTES)?;
 
     let found = header::read(&*medium)?;
-    let unlocked = keys::unlock(&found.newest, provider, &options.kdf_limits)?;
+    let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
     refuse_rotation(&unlocked.header)?;
