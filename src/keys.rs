@@ -2,6 +2,7 @@
 //! the slot secret unwraps the admin or root key, the root key vouches for the whole header and
 //! unwraps the data keys. Nothing here reads or writes a file.
 
+pub(crate) mod epochs;
 mod hierarchy;
 mod key_file;
 mod keyring;

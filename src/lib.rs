@@ -32,6 +32,7 @@ mod keys;
 mod layout;
 pub mod medium;
 mod random;
+mod rotation;
 mod secret;
 mod store;
 #[cfg(feature = "testkit")]
@@ -46,6 +47,7 @@ pub use error::{Damage, Error, OpenError, StoreError};
 pub use format::key_slot::{KdfCost, SlotKind};
 pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
 pub use redb;
+pub use rotation::{Completion, Progress, Rotation, RotationError, RotationState, Throttle};
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 

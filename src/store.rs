@@ -4,8 +4,8 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `committing` (one header commit at a time), `syncing` (one
-//! sync at a time), `resizing` (writes share it,
+//! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
+//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes share it,
 //! a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
@@ -25,11 +25,13 @@ mod close;
 mod create;
 mod guard;
 mod header;
+mod journal;
 mod pages;
 mod recovery;
 mod roots;
 mod scan;
 mod state;
+mod sweep;
 mod sync;
 mod tags;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod tests;
 pub use recovery::Recovery;
 
 use guard::Guard;
+use journal::Sweep;
 use state::State;
 
 /// How a store is opened.
@@ -76,6 +79,8 @@ pub(crate) struct Store {
     /// A page write failed since the last sync: redb may have stopped in the middle of a commit.
     write_failed: AtomicBool,
     closed: AtomicBool,
+    /// Page writes and syncs that redb asked for.
+    writes: AtomicU64,
     guard: Mutex<Guard>,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
@@ -84,6 +89,7 @@ pub(crate) struct Store {
     /// Overrides how many seals a root record leaves room for.
     seal_reserve: Option<u64>,
     committing: Mutex<()>,
+    sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
     state: RwLock<State>,
@@ -252,6 +258,9 @@ impl Store {
         if self.guard().is_held() && !self.guard().creating() {
             return Err(StoreError::Misuse("a change of length before recovery has ended"));
         }
+        // The rotation journal lies where a longer file would have pages.
+        let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_journal(&mut sweep)?;
         self.leave_clean_state()?;
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
         let current = self.state().logical_len;

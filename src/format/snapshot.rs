@@ -88,6 +88,7 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
     DigestKey::new(&key, FILE).toggle(&mut digest, GroupNo(0), SyncSeq(5), &[0xCC; 16]);
     writeln!(out, "digest of one group {}", hex(&digest.0))?;
     let root = RootRecord {
+        epoch: Epoch(1),
         clean: true,
         rotating: false,
         file_id: FILE,
@@ -159,7 +160,7 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         anchor_binding: [0; 64],
         clock_high_water: 1_795_000_000,
         next_epoch: Epoch(2),
-        rotations: Box::new([0; 512]),
+        rotations: Vec::new(),
         admin_mac: [0xDD; 32],
     };
     let bytes = header.encode(CopyId::B, &[0xEE; 32], &key);
