@@ -131,6 +131,14 @@ impl Builder {
         self
     }
 
+    /// How many pages a step of a key rotation journals at most, so that tests get many steps out of
+    /// a small file.
+    #[cfg(feature = "testkit")]
+    pub fn rotation_batch(&mut self, pages: usize) -> &mut Self {
+        self.options.batch_pages = pages;
+        self
+    }
+
     fn redb(&self) -> redb::Builder {
         let mut builder = redb::Builder::new();
         if let Some(bytes) = self.cache_size {

@@ -128,23 +128,17 @@ impl Database {
         Ok(Some(Rotation::new(Arc::clone(slot.insert(control)))))
     }
 
-    /// Takes steps of the rotation that is due on the calling thread, for tests that want every
-    /// step where they can see it; begins one where none is due. `true` once it has ended.
+    /// The rotation that is due, to be taken step by step on the calling thread, for tests that want
+    /// every step where they can see it; begins one where none is due. Not beside a worker.
     ///
     /// # Errors
-    /// The store's.
+    /// The new key could not be made durable.
     #[cfg(feature = "testkit")]
-    pub fn rotate_by_steps(&self, steps_max: usize) -> Result<bool, RotationError> {
+    pub fn rotate_by_steps(&self) -> Result<rotation::RotationSteps, RotationError> {
         if self.store.retired_epochs().is_empty() {
             self.store.begin_rotation()?;
         }
-        let Some(mut steps) = Steps::resume(Arc::clone(&self.store)) else { return Ok(true) };
-        for _ in 0..steps_max {
-            if let rotation::Step::Done(_) = steps.step()? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(rotation::RotationSteps::new(Steps::resume(Arc::clone(&self.store))))
     }
 
     /// The epoch that seals everything new.

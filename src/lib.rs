@@ -47,6 +47,8 @@ pub use error::{Damage, Error, OpenError, StoreError};
 pub use format::key_slot::{KdfCost, SlotKind};
 pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
 pub use redb;
+#[cfg(feature = "testkit")]
+pub use rotation::RotationSteps;
 pub use rotation::{Completion, Progress, Rotation, RotationError, RotationState, Throttle};
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};

@@ -11,7 +11,7 @@ pub use control::{Progress, RotationState, Throttle};
 
 pub(crate) use control::Control;
 #[cfg(feature = "testkit")]
-pub(crate) use steps::Step;
+pub use steps::RotationSteps;
 pub(crate) use steps::Steps;
 pub(crate) use worker::start;
 

@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) kdf_limits: KdfLimits,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
+    /// Pages in a batch of a key rotation, at least a group.
+    pub(crate) batch_pages: usize,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             kdf_limits: KdfLimits::default(),
             holes: Holes::default(),
             seal_reserve: None,
+            batch_pages: journal::BATCH_PAGES_MAX,
         }
     }
 }
@@ -88,6 +91,7 @@ pub(crate) struct Store {
     sealed_pages_bound: AtomicU64,
     /// Overrides how many seals a root record leaves room for.
     seal_reserve: Option<u64>,
+    batch_pages: usize,
     committing: Mutex<()>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,

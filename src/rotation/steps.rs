@@ -43,6 +43,35 @@ pub(crate) enum Step {
     Done(Completion),
 }
 
+/// A rotation on the calling thread, for tests.
+#[cfg(feature = "testkit")]
+#[derive(Debug)]
+pub struct RotationSteps {
+    steps: Option<Steps>,
+}
+
+#[cfg(feature = "testkit")]
+impl RotationSteps {
+    pub(crate) fn new(steps: Option<Steps>) -> Self {
+        Self { steps }
+    }
+
+    /// Takes one step: the record of the rotation once it has ended.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn step(&mut self) -> Result<Option<Completion>, super::RotationError> {
+        let Some(steps) = &mut self.steps else { return Ok(None) };
+        match steps.step()? {
+            Step::More { .. } => Ok(None),
+            Step::Done(completion) => {
+                self.steps = None;
+                Ok(Some(completion))
+            }
+        }
+    }
+}
+
 /// A rotation that is taken step by step.
 #[derive(Debug)]
 pub(crate) struct Steps {

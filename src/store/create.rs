@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::guard::Guard;
+use super::journal::BATCH_PAGES_MAX;
 use super::recovery::Recovery;
 use super::state::{PageZero, State};
 use super::tags::TagCache;
@@ -14,7 +15,7 @@ use crate::crypto::digest::Digest;
 use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::keys::{self, KeyProvider, Unlocked};
-use crate::layout::PAGE_ZERO_SIZE;
+use crate::layout::{self, PAGE_ZERO_SIZE};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, SyncSeq};
@@ -52,6 +53,7 @@ pub(crate) fn create(
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,
+        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
         committing: Mutex::new(()),
         sweep: Mutex::default(),
         syncing: Mutex::new(()),

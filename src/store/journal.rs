@@ -21,7 +21,7 @@ use crate::layout::{self, JournalHalf, PAGE_SIZE, ROWS_PER_JOURNAL_PAGE};
 use crate::units::{FileOffset, GroupNo};
 
 /// Pages in a batch at most: 8 groups, 4 MiB.
-pub(crate) const BATCH_PAGES_MAX: usize = 1008;
+pub(super) const BATCH_PAGES_MAX: usize = 1008;
 
 /// Pages sealed anew in memory, in file order.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Store {
     fn place_journal(&self) -> Result<Journal, StoreError> {
         self.sync_on_its_own()?;
         let len = self.state().logical_len;
-        let images = layout::pages_in(len).clamp(1, BATCH_PAGES_MAX as u64);
+        let images = layout::pages_in(len).clamp(1, self.batch_pages as u64);
         Ok(Journal { start: layout::journal_start(len), half: JournalHalf::for_images(images) })
     }
 

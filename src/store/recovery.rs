@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::guard::Guard;
+use super::journal::BATCH_PAGES_MAX;
 use super::scan::{self, ScannedPair, TagPages};
 use super::state::State;
 use super::sync::RESERVE_MIN;
@@ -152,6 +153,7 @@ pub(super) fn open(
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
         seal_reserve: options.seal_reserve,
+        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
         committing: Mutex::new(()),
         sweep: Mutex::default(),
         syncing: Mutex::new(()),

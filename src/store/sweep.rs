@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Store;
-use super::journal::{BATCH_PAGES_MAX, Batch};
+use super::journal::Batch;
 use crate::crypto::page::Cipher;
 use crate::error::StoreError;
 use crate::format::completion::Completion;
@@ -91,7 +91,7 @@ impl Store {
         let end = self.groups();
         while batch.next_group.0 < end {
             let stale = self.stale_entries(batch.next_group, &keyring)?;
-            if batch.images.len() + stale.len() > BATCH_PAGES_MAX {
+            if batch.images.len() + stale.len() > self.batch_pages {
                 break;
             }
             self.prepare_group(&keyring, &cipher, &stale, &mut batch)?;
