@@ -141,6 +141,11 @@ impl Database {
         Ok(rotation::RotationSteps::new(Steps::resume(Arc::clone(&self.store))))
     }
 
+    #[cfg(feature = "testkit")]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The epoch that seals everything new.
     pub fn active_epoch(&self) -> Epoch {
         self.store.active_epoch()

@@ -200,6 +200,12 @@ impl Store {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The keys, for the testkit's attacker who kept one.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn keyring_for_tests(&self) -> Arc<Keyring> {
+        self.keyring()
+    }
+
     fn keyring(&self) -> Arc<Keyring> {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner).keyring)
     }

@@ -130,12 +130,12 @@ impl Steps {
             let batch = self.store.prepare_batch(next)?;
             let (after, empty) = (batch.next_group(), batch.is_empty());
             *bytes = batch.bytes();
-            let discarded = self.store.exchange(Some(batch))?;
-            return Ok(Phase::Sweep { next: after, found: found || !empty || discarded });
+            self.store.exchange(Some(batch))?;
+            return Ok(Phase::Sweep { next: after, found: found || !empty });
         }
         // The last batch goes in place.
-        let discarded = self.store.exchange(None)?;
-        if found || discarded {
+        self.store.exchange(None)?;
+        if found {
             return Ok(Phase::Sweep { next: GroupNo(0), found: false });
         }
         self.store.end_sweep()?;

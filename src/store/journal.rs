@@ -52,12 +52,10 @@ impl Batch {
     }
 }
 
-/// What is journaled and not yet in place.
+/// What is journaled, durable, and not yet in place.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     pub(super) ready: Option<Batch>,
-    /// A change of length threw a batch away: its groups are to be swept again.
-    pub(super) discarded: bool,
 }
 
 impl Store {
@@ -133,11 +131,22 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the journal up: what is in it and not in place is forgotten, and a root record that
-    /// names no journal is made durable, so that its room may be used. The caller holds `sweep`.
+    /// Gives the journal up, so that its room may be used: what is in it goes in place and is made
+    /// durable, then a root record that names no journal. The caller holds `sweep`.
+    ///
+    /// A batch could as well be thrown away. Then a rotation would get nowhere beside an
+    /// application that grows the file between any two steps.
     pub(super) fn end_journal(&self, sweep: &mut Sweep) -> Result<(), StoreError> {
-        sweep.discarded |= sweep.ready.take().is_some();
+        self.finish_batch(sweep)?;
         if self.forget_journal() { self.sync_on_its_own() } else { Ok(()) }
+    }
+
+    // Puts the batch that is ready in place, durable, under a root record that still names the
+    // journal: the pages may be torn in the sync that makes them durable.
+    fn finish_batch(&self, sweep: &mut Sweep) -> Result<(), StoreError> {
+        let Some(ready) = sweep.ready.take() else { return Ok(()) };
+        self.latch(self.put_in_place(&ready))?;
+        self.sync_on_its_own()
     }
 
     /// The next root record names no journal; whether this one does.
@@ -245,12 +254,12 @@ impl Store {
     }
 
     /// Overwrites pages by a batch that is durable in the journal, a group at a time, and publishes
-    /// their new entries: a page that redb wrote meanwhile, or cut, is left alone. Returns how many
-    /// pages were sealed anew and how many were given up.
+    /// their new entries: a page that redb wrote meanwhile, or cut, is left alone. Counts the pages for the
+    /// next root record.
     ///
     /// # Errors
     /// A write failed: what is in place is known again only after a reopen, so the caller latches.
-    pub(super) fn put_in_place(&self, batch: &Batch) -> Result<(u64, u64), StoreError> {
+    pub(super) fn put_in_place(&self, batch: &Batch) -> Result<(), StoreError> {
         let (mut resealed, mut lost) = (0, 0);
         let mut rest = batch.images.as_slice();
         let mut pages = batch.pages.as_slice();
@@ -273,7 +282,12 @@ impl Store {
             });
         }
         self.medium.reached("rotation: after in place");
-        Ok((resealed, lost))
+        let mut state = self.state_mut();
+        state.rotation.resealed = state.rotation.resealed.saturating_add(resealed);
+        state.rotation.lost = state.rotation.lost.saturating_add(lost);
+        state.rotation.next_group = batch.next_group.0;
+        state.dirty = true;
+        Ok(())
     }
 
     // Alone: no page is on its way, and readers that meet the new bytes under the old entry wait.

@@ -167,13 +167,12 @@ impl Store {
     }
 
     /// One step: journals `next`, puts the batch that the step before journaled in place, and makes
-    /// both durable with one `fsync`. Returns whether a change of length threw a batch away since
-    /// the last step: its pages are then still to be swept.
+    /// both durable with one `fsync`.
     ///
     /// # Errors
     /// Where only the journal could not be written, as on a full disk, the database goes on and the
     /// step can be tried again with a batch made anew. Anything else latches.
-    pub(crate) fn exchange(&self, next: Option<Batch>) -> Result<bool, StoreError> {
+    pub(crate) fn exchange(&self, next: Option<Batch>) -> Result<(), StoreError> {
         self.check_writable()?;
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_usable()?; // a close may have come between
@@ -185,18 +184,13 @@ impl Store {
             next = None;
         }
         if let Some(ready) = sweep.ready.take() {
-            let (resealed, lost) = self.latch(self.put_in_place(&ready))?;
-            let mut state = self.state_mut();
-            state.rotation.resealed += resealed;
-            state.rotation.lost += lost;
-            state.rotation.next_group = ready.next_group.0;
-            state.dirty = true;
+            self.latch(self.put_in_place(&ready))?;
         }
         if self.state().needs_sync() {
             self.sync_on_its_own()?;
         }
         sweep.ready = next;
-        journaled.map(|()| std::mem::take(&mut sweep.discarded))
+        journaled
     }
 
     // The hint of another rotation is none for this one.
