@@ -82,8 +82,8 @@ pub(crate) struct Store {
     /// A page write failed since the last sync: redb may have stopped in the middle of a commit.
     write_failed: AtomicBool,
     closed: AtomicBool,
-    /// Page writes and syncs that redb asked for.
-    writes: AtomicU64,
+    /// redb asked for something since the last look.
+    active: AtomicBool,
     guard: Mutex<Guard>,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
@@ -220,6 +220,13 @@ impl Store {
 
     fn guard(&self) -> MutexGuard<'_, Guard> {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // A load first: readers that write to one cache line all the time wait for each other.
+    fn note_activity(&self) {
+        if !self.active.load(Ordering::Relaxed) {
+            self.active.store(true, Ordering::Relaxed);
+        }
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {

@@ -13,8 +13,8 @@ use crate::units::Epoch;
 pub enum Throttle {
     /// Everything.
     None,
-    /// While the application writes, this share of the time, from 0.01 to 1; everything while it
-    /// doesn't. [`Throttle::default`] is a share of 0.1.
+    /// While the application reads and writes pages, this share of the time, from 0.01 to 1;
+    /// everything while it doesn't. [`Throttle::default`] is a share of 0.1.
     Share(f64),
     /// So many bytes of pages a second.
     BytesPerSecond(u64),
@@ -28,11 +28,11 @@ impl Default for Throttle {
 
 impl Throttle {
     /// How long to rest after a step that took `busy` and sealed `bytes`.
-    pub(super) fn rest(self, busy: Duration, bytes: u64, application_writes: bool) -> Duration {
+    pub(super) fn rest(self, busy: Duration, bytes: u64, application_active: bool) -> Duration {
         const REST_MAX: Duration = Duration::from_secs(10);
         let rest = match self {
             Self::None => Duration::ZERO,
-            Self::Share(_) if !application_writes => Duration::ZERO,
+            Self::Share(_) if !application_active => Duration::ZERO,
             Self::Share(share) => {
                 let share = if share.is_finite() { share.clamp(0.01, 1.0) } else { 1.0 };
                 busy.mul_f64(1.0 / share - 1.0)

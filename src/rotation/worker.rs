@@ -41,14 +41,14 @@ fn run(store: &Store, mut steps: Steps, control: &Control) -> Result<Completion,
                 false => RotationError::Closed,
             });
         }
-        let (begun, writes) = (Instant::now(), store.writes());
+        let begun = Instant::now();
         match steps.step() {
             Ok(Step::Done(completion)) => return Ok(completion),
             Ok(Step::More { bytes }) => {
                 let (done, total) = steps.pages();
                 control.passed(done, total);
                 let throttle = control.throttle();
-                rest = throttle.rest(begun.elapsed(), bytes, store.writes() != writes);
+                rest = throttle.rest(begun.elapsed(), bytes, store.take_activity());
             }
             Err(_) if store.is_closed() => return Err(RotationError::Closed),
             Err(error) if !store.is_usable() => return Err(error.into()),

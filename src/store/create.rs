@@ -48,7 +48,7 @@ pub(crate) fn create(
         latched: AtomicBool::new(false),
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
-        writes: AtomicU64::new(0),
+        active: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),

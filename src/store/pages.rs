@@ -46,6 +46,7 @@ impl Store {
     /// Reads whole pages from `first` on; `out` is whole pages long and inside the logical length.
     pub(crate) fn read_pages(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
         self.check_usable()?;
+        self.note_activity();
         let (mut page, mut rest) = (first, out);
         while !rest.is_empty() {
             let run = Run::first_of(page, rest.len() / PAGE_SIZE, ENTRIES_PER_TAG_PAGE);
@@ -163,7 +164,7 @@ impl Store {
     /// After any failure, and until the next sync, a close leaves the file as a crash would: redb
     /// may have stopped between its header and its pages.
     pub(crate) fn write_pages(&self, first: PageNo, data: &[u8]) -> Result<(), StoreError> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.note_activity();
         let written = self.write_checked(first, data);
         if written.is_err() {
             self.write_failed.store(true, Ordering::Release);

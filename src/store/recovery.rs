@@ -148,7 +148,7 @@ pub(super) fn open(
         latched: AtomicBool::new(false),
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
-        writes: AtomicU64::new(0),
+        active: AtomicBool::new(false),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),

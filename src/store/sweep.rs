@@ -77,9 +77,10 @@ impl Store {
         self.latched.load(Ordering::Acquire)
     }
 
-    /// Counts what the application writes and syncs, so that a rotation knows when to give way.
-    pub(crate) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
+    /// Whether redb asked for anything since the last call, so that a rotation knows when to give
+    /// way.
+    pub(crate) fn take_activity(&self) -> bool {
+        self.active.swap(false, Ordering::Relaxed)
     }
 
     /// Seals anew, in memory, what older keys sealed from group `first` on, up to 4 MiB.

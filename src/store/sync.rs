@@ -52,7 +52,7 @@ impl Store {
     /// Any failure latches the store: no retry, no flip.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.check_writable()?;
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.note_activity();
         if self.guard().is_held() {
             return Ok(());
         }
