@@ -36,6 +36,7 @@ pub struct Builder {
     cache_size: Option<usize>,
     check_integrity_on_open: bool,
     repair_callback: Option<RepairCallback>,
+    resume_rotation: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -63,6 +64,7 @@ impl Builder {
             cache_size: None,
             check_integrity_on_open: false,
             repair_callback: None,
+            resume_rotation: true,
         }
     }
 
@@ -94,6 +96,13 @@ impl Builder {
         callback: impl Fn(&mut RepairSession) + 'static,
     ) -> &mut Self {
         self.repair_callback = Some(Rc::new(callback));
+        self
+    }
+
+    /// Whether opening goes on with a key rotation that was interrupted; it does unless told
+    /// otherwise. `Database::rotate` goes on with it by hand.
+    pub fn resume_rotation(&mut self, resume: bool) -> &mut Self {
+        self.resume_rotation = resume;
         self
     }
 
@@ -137,6 +146,14 @@ impl Builder {
     #[cfg(feature = "testkit")]
     pub fn seal_reserve(&mut self, pages: u64) -> &mut Self {
         self.options.seal_reserve = Some(pages);
+        self
+    }
+
+    /// How many pages a step of a key rotation journals at most, so that tests get many steps out of
+    /// a small file.
+    #[cfg(feature = "testkit")]
+    pub fn rotation_batch(&mut self, pages: usize) -> &mut Self {
+        self.options.batch_pages = pages;
         self
     }
 
@@ -243,7 +260,11 @@ impl Builder {
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().create_with_backend(backend)?;
         let torn_pages = store.end_recovery()?;
-        Ok(Database::new(db, store, torn_pages))
+        let db = Database::new(db, store, torn_pages);
+        if self.resume_rotation {
+            db.resume_rotation()?;
+        }
+        Ok(db)
     }
 
     /// Opens an existing, cleanly closed database on a medium for reading only.

@@ -1,11 +1,14 @@
 //! Floor 8: the handle. Thin: redb's own handle, kept so that nobody can swap a plain database in,
 //! and the few calls that redb wants by value or by unique reference.
 
+use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, OpenError};
+use crate::error::{Error, OpenError, StoreError};
+use crate::rotation::{self, Control, Rotation, RotationError, Steps};
 use crate::store::{Recovery, Store};
+use crate::units::Epoch;
 
 /// An open, encrypted database. Dereferences to [`redb::Database`]: transactions, tables and
 /// errors are redb's own.
@@ -38,6 +41,7 @@ pub struct Database {
     db: redb::Database,
     store: Arc<Store>,
     torn_pages: u64,
+    rotation: Mutex<Option<Arc<Control>>>,
 }
 
 impl Deref for Database {
@@ -50,7 +54,7 @@ impl Deref for Database {
 
 impl Database {
     pub(crate) fn new(db: redb::Database, store: Arc<Store>, torn_pages: u64) -> Self {
-        Self { db, store, torn_pages }
+        Self { db, store, torn_pages, rotation: Mutex::new(None) }
     }
 
     /// Moves pages to the front of the file and cuts it; `true` if that made it smaller. See
@@ -78,7 +82,73 @@ impl Database {
     /// [`OpenError::TransactionInProgress`] while a write transaction is alive, which then closes
     /// the database when it ends. After any other error the next open recovers.
     pub fn close(self) -> Result<(), OpenError> {
-        Ok(self.db.close()?)
+        self.db.close()?;
+        // The worker holds keys: it is gone before this returns.
+        let slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(control) = &*slot {
+            control.wait_for_worker();
+        }
+        Ok(())
+    }
+
+    /// Replaces the data key while the database is in use: everything new is sealed under the new
+    /// one from here on, a worker seals everything else anew, proves that nothing names the old
+    /// one, and removes it. Readers and the writer go on. Returns once the new key is durable.
+    ///
+    /// Where a rotation is under way already, or was cancelled or interrupted, this goes on with it.
+    ///
+    /// # Errors
+    /// The new key could not be made durable, or the system gave no thread.
+    pub fn rotate(&self) -> Result<Rotation, RotationError> {
+        if let Some(running) = self.rotation() {
+            return Ok(running);
+        }
+        let mut slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.store.retired_epochs().is_empty() {
+            self.store.begin_rotation()?;
+        }
+        self.start_worker(&mut slot).map_err(StoreError::Io)?.ok_or(RotationError::Closed)
+    }
+
+    /// The rotation that is under way in this process, if one is.
+    pub fn rotation(&self) -> Option<Rotation> {
+        let slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref().filter(|control| !control.has_ended()).cloned().map(Rotation::new)
+    }
+
+    /// Goes on with a rotation that an earlier session began.
+    pub(crate) fn resume_rotation(&self) -> Result<(), OpenError> {
+        let mut slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_worker(&mut slot).map(drop).map_err(OpenError::io("starting the key rotation"))
+    }
+
+    fn start_worker(&self, slot: &mut Option<Arc<Control>>) -> io::Result<Option<Rotation>> {
+        let Some(steps) = Steps::resume(Arc::clone(&self.store)) else { return Ok(None) };
+        let control = rotation::start(&self.store, steps)?;
+        Ok(Some(Rotation::new(Arc::clone(slot.insert(control)))))
+    }
+
+    /// The rotation that is due, to be taken step by step on the calling thread, for tests that want
+    /// every step where they can see it; begins one where none is due. Not beside a worker.
+    ///
+    /// # Errors
+    /// The new key could not be made durable.
+    #[cfg(feature = "testkit")]
+    pub fn rotate_by_steps(&self) -> Result<rotation::RotationSteps, RotationError> {
+        if self.store.retired_epochs().is_empty() {
+            self.store.begin_rotation()?;
+        }
+        Ok(rotation::RotationSteps::new(Steps::resume(Arc::clone(&self.store))))
+    }
+
+    #[cfg(feature = "testkit")]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The epoch that seals everything new.
+    pub fn active_epoch(&self) -> Epoch {
+        self.store.active_epoch()
     }
 
     /// What opening this database found and did: whether it had been closed cleanly, what a crash

@@ -278,8 +278,6 @@ pub enum OpenError {
         /// The generation that the root record names.
         expected: Generation,
     },
-    /// A key rotation is under way, which this version can't go on with.
-    Rotating,
     /// A read-only open of a database that was not closed cleanly.
     NeedsRecovery,
     /// The repair callback stopped the repair.
@@ -400,9 +398,6 @@ impl fmt::Display for OpenError {
                 f,
                 "the header is of {found} but the database has seen {expected}: an older header \
                  was put back; restore the newer one"
-            ),
-            Self::Rotating => f.write_str(
-                "a key rotation of this database is unfinished; use the newer version that began it",
             ),
             Self::NeedsRecovery => f.write_str(
                 "the database was not closed cleanly and a read-only open changes nothing: open \

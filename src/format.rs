@@ -4,8 +4,10 @@
 
 pub(crate) mod associated_data;
 pub(crate) mod clean_index;
+pub(crate) mod completion;
 pub(crate) mod copies;
 pub(crate) mod header;
+pub(crate) mod journal;
 pub(crate) mod key_slot;
 pub(crate) mod record;
 pub(crate) mod root_record;

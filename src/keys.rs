@@ -4,6 +4,7 @@
 
 mod all_of;
 mod credential;
+pub(crate) mod epochs;
 mod hierarchy;
 mod key_file;
 mod keyring;

@@ -22,6 +22,9 @@ pub(crate) const ROWS_PER_INDEX_PAGE: usize = 127;
 /// Bytes of logical page 0 that the root record carries; the rest of page 0 reads as zeros.
 pub(crate) const PAGE_ZERO_SIZE: usize = 2048;
 
+/// Rows of one index page of the rotation journal.
+pub(crate) const ROWS_PER_JOURNAL_PAGE: usize = 56;
+
 const HEADER_PAGES: u64 = 8;
 const ROOT_A_PAGE: u64 = 16;
 const GROUPS_PAGE: u64 = 20;
@@ -32,6 +35,7 @@ const _: () = assert!(DATA_PAGES_PER_GROUP + 2 == PAGES_PER_GROUP);
 const _: () = assert!(ENTRIES_PER_TAG_PAGE as u64 == DATA_PAGES_PER_GROUP);
 const _: () = assert!(64 + 32 * ENTRIES_PER_TAG_PAGE == PAGE_SIZE);
 const _: () = assert!(32 + 32 * ROWS_PER_INDEX_PAGE == PAGE_SIZE);
+const _: () = assert!(32 + 16 + 72 * ROWS_PER_JOURNAL_PAGE + 16 == PAGE_SIZE);
 
 /// Bytes before the first group: both header copies, both root records, two reserved pages.
 pub(crate) const PREAMBLE_BYTES: u64 = GROUPS_PAGE * PAGE_BYTES;
@@ -113,6 +117,65 @@ pub(crate) fn clean_index_pages(groups: u64) -> u64 {
     groups.div_ceil(ROWS_PER_INDEX_PAGE as u64)
 }
 
+/// Where the rotation journal starts: behind the last group of the logical length.
+pub(crate) fn journal_start(logical_bytes: u64) -> FileOffset {
+    page_start(group_first_page(GroupNo(groups_for(pages_in(logical_bytes)))))
+}
+
+/// The shape of a rotation journal whose halves hold batches of up to `images` pages: index pages
+/// first, then the images.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct JournalHalf {
+    images: u64,
+    index_pages: u64,
+}
+
+impl JournalHalf {
+    /// A half with room for this many images.
+    pub(crate) fn for_images(images: u64) -> Self {
+        Self { images, index_pages: images.div_ceil(ROWS_PER_JOURNAL_PAGE as u64) }
+    }
+
+    /// The half of a journal of this many pages, both halves together; `None` where no journal has
+    /// that many.
+    pub(crate) fn of_journal(pages: u64) -> Option<Self> {
+        let half = pages / 2;
+        // An index page goes with up to 56 images: about one page in 57 of a half is one.
+        let about = half.saturating_sub(half.div_ceil(57));
+        (about.saturating_sub(1)..=about.saturating_add(1))
+            .map(Self::for_images)
+            .find(|found| found.images > 0 && found.pages().saturating_mul(2) == pages)
+    }
+
+    /// Images a half has room for.
+    pub(crate) fn images(self) -> u64 {
+        self.images
+    }
+
+    /// Index pages of a half.
+    pub(crate) fn index_pages(self) -> u64 {
+        self.index_pages
+    }
+
+    /// Pages of a half.
+    pub(crate) fn pages(self) -> u64 {
+        self.images.saturating_add(self.index_pages)
+    }
+
+    /// Where an index page of a batch lies in a journal that starts at `start`: batches alternate
+    /// between the halves.
+    pub(crate) fn index_at(self, start: FileOffset, batch: u64, page: u64) -> FileOffset {
+        let half = (batch % 2).saturating_mul(self.pages());
+        let page = half.saturating_add(page);
+        FileOffset(start.0.saturating_add(page_start(page).0))
+    }
+
+    /// Where an image of a batch lies.
+    pub(crate) fn image_at(self, start: FileOffset, batch: u64, image: u64) -> FileOffset {
+        self.index_at(start, batch, self.index_pages.saturating_add(image))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +193,23 @@ mod tests {
         assert_eq!(data_page_start(PageNo(126)), FileOffset((20 + 128 + 2) * 4096));
         assert_eq!(page_at(GroupNo(1), 3), PageNo(129));
         assert_eq!(place_of(PageNo(129)), (GroupNo(1), 3));
+    }
+
+    #[test]
+    fn a_journal_lies_behind_the_last_group_and_its_size_tells_its_shape() {
+        assert_eq!(journal_start(18 * 4096), FileOffset((20 + 128) * 4096));
+        assert_eq!(journal_start(126 * 4096), FileOffset((20 + 128) * 4096));
+        assert_eq!(journal_start(127 * 4096), FileOffset((20 + 256) * 4096));
+        for images in (1..200).chain([1008, 5000, 1 << 20]) {
+            let half = JournalHalf::for_images(images);
+            assert_eq!(JournalHalf::of_journal(2 * half.pages()), Some(half), "{images}");
+        }
+        assert_eq!(JournalHalf::of_journal(0), None);
+        assert_eq!(JournalHalf::of_journal(2), None, "an index page without an image");
+        assert_eq!(JournalHalf::of_journal(5), None, "halves of one size");
+        let half = JournalHalf::for_images(57);
+        assert_eq!(half.image_at(FileOffset(0), 4, 0), FileOffset(2 * 4096));
+        assert_eq!(half.index_at(FileOffset(0), 5, 1), FileOffset(60 * 4096));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod keys;
 mod layout;
 pub mod medium;
 mod random;
+mod rotation;
 mod secret;
 mod store;
 #[cfg(feature = "testkit")]
@@ -52,6 +53,9 @@ pub use keys::{
     RecoveryCode, Revealed, SlotSecret,
 };
 pub use redb;
+#[cfg(feature = "testkit")]
+pub use rotation::RotationSteps;
+pub use rotation::{Completion, Progress, Rotation, RotationError, RotationState, Throttle};
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};

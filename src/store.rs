@@ -4,8 +4,8 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `committing` (one header commit at a time), `syncing` (one
-//! sync at a time), `resizing` (writes share it,
+//! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
+//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes share it,
 //! a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
@@ -25,11 +25,13 @@ mod close;
 mod create;
 mod guard;
 mod header;
+mod journal;
 mod pages;
 mod recovery;
 mod roots;
 mod scan;
 mod state;
+mod sweep;
 mod sync;
 mod tags;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod tests;
 pub use recovery::Recovery;
 
 use guard::Guard;
+use journal::Sweep;
 use state::State;
 
 /// How a store is opened.
@@ -48,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) terms: Terms,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
+    /// Pages in a batch of a key rotation, at least a group.
+    pub(crate) batch_pages: usize,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             terms: Terms::default(),
             holes: Holes::default(),
             seal_reserve: None,
+            batch_pages: journal::BATCH_PAGES_MAX,
         }
     }
 }
@@ -76,6 +82,8 @@ pub(crate) struct Store {
     /// A page write failed since the last sync: redb may have stopped in the middle of a commit.
     write_failed: AtomicBool,
     closed: AtomicBool,
+    /// redb asked for something since the last look.
+    active: AtomicBool,
     guard: Mutex<Guard>,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
@@ -83,7 +91,9 @@ pub(crate) struct Store {
     sealed_pages_bound: AtomicU64,
     /// Overrides how many seals a root record leaves room for.
     seal_reserve: Option<u64>,
+    batch_pages: usize,
     committing: Mutex<()>,
+    sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
     state: RwLock<State>,
@@ -190,6 +200,12 @@ impl Store {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The keys, for the testkit's attacker who kept one.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn keyring_for_tests(&self) -> Arc<Keyring> {
+        self.keyring()
+    }
+
     fn keyring(&self) -> Arc<Keyring> {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner).keyring)
     }
@@ -204,6 +220,13 @@ impl Store {
 
     fn guard(&self) -> MutexGuard<'_, Guard> {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // A load first: readers that write to one cache line all the time wait for each other.
+    fn note_activity(&self) {
+        if !self.active.load(Ordering::Relaxed) {
+            self.active.store(true, Ordering::Relaxed);
+        }
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {
@@ -252,6 +275,9 @@ impl Store {
         if self.guard().is_held() && !self.guard().creating() {
             return Err(StoreError::Misuse("a change of length before recovery has ended"));
         }
+        // The rotation journal lies where a longer file would have pages.
+        let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_journal(&mut sweep)?;
         self.leave_clean_state()?;
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
         let current = self.state().logical_len;

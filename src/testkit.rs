@@ -9,10 +9,12 @@
 mod crash;
 mod crash_log;
 mod decoders;
+mod old_key;
 mod rng;
 
 pub use crate::holes::Hole;
 pub use crash::CrashMedium;
 pub use crash_log::{Crash, Survival, Tearing};
 pub use decoders::{decode_anything, format_snapshot};
+pub use old_key::OldKey;
 pub use rng::SeededRandom;

@@ -46,12 +46,14 @@ pub(crate) enum Purpose {
     CleanIndex,
     /// Data key -> keys the digest over tag pages.
     Digest,
+    /// Data key -> seals index pages of the rotation journal.
+    Journal,
 }
 
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
@@ -69,6 +71,7 @@ impl Purpose {
         Self::RootRecord,
         Self::CleanIndex,
         Self::Digest,
+        Self::Journal,
     ];
 
     /// The context string: part of the format, never changed, never used twice.
@@ -91,6 +94,7 @@ impl Purpose {
             Self::RootRecord => "strongroom 2026-11 root-record v1",
             Self::CleanIndex => "strongroom 2026-11 clean-index v1",
             Self::Digest => "strongroom 2026-11 digest v1",
+            Self::Journal => "strongroom 2026-11 journal v1",
         }
     }
 }

@@ -19,22 +19,33 @@ pub(crate) enum Place {
     TagPage(GroupNo),
     /// A root record: id 3, copy number.
     Root(CopyId),
-    /// A page of the clean index: id 5, number of its first row. (4 is the rotation journal.)
+    /// An index page of the rotation journal: id 4, batch and its number there.
+    JournalIndex { batch: u64, page: u64 },
+    /// A page of the clean index: id 5, number of its first row.
     IndexFrom(u64),
 }
 
 impl Place {
+    // Bytes 32..40, zero for everything but the journal.
+    fn second_number(self) -> u64 {
+        match self {
+            Self::JournalIndex { page, .. } => page,
+            _ => 0,
+        }
+    }
+
     fn purpose_and_number(self) -> (u16, u64) {
         match self {
             Self::Page(page) => (1, page.0),
             Self::TagPage(group) => (2, group.0),
             Self::Root(copy) => (3, u64::from(copy.index())),
+            Self::JournalIndex { batch, .. } => (4, batch),
             Self::IndexFrom(row) => (5, row),
         }
     }
 }
 
-/// version u16, purpose u16, epoch u32, file id 16, place u64, zero u64.
+/// version u16, purpose u16, epoch u32, file id 16, place u64, second number u64.
 pub(crate) fn associated_data(file_id: FileId, epoch: Epoch, place: Place) -> [u8; SIZE] {
     let (purpose, number) = place.purpose_and_number();
     let mut bytes = [0; SIZE];
@@ -44,7 +55,7 @@ pub(crate) fn associated_data(file_id: FileId, epoch: Epoch, place: Place) -> [u
     writer.u32(epoch.0);
     writer.bytes(&file_id.0);
     writer.u64(number);
-    writer.skip(8);
+    writer.u64(place.second_number());
     writer.finish();
     bytes
 }

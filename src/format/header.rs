@@ -3,6 +3,7 @@
 //! believed once the root key behind a slot has verified its MAC: [`UnverifiedHeader::verify`].
 
 use super::FORMAT_VERSION;
+use super::completion::{self, COMPLETIONS_SIZE, Completion};
 use super::key_slot::{KeySlot, SLOT_SIZE, put_wrapped, take_wrapped};
 use crate::crypto::mac;
 use crate::crypto::wrap::WrappedKey;
@@ -25,10 +26,10 @@ const EPOCHS_END: usize = SLOTS_END + EPOCHS * EPOCH_SIZE;
 const ADMIN_MAC_AT: usize = 32_700;
 const DATA_MAC_AT: usize = 32_732;
 const CRC_AT: usize = 32_764;
+const ROTATIONS_END: usize = 30_864 + COMPLETIONS_SIZE;
 const LENGTH: u32 = 32_768;
 const CIPHER_AES_256_GCM_SIV: u8 = 1;
 const HASH_BLAKE3: u8 = 1;
-const ROTATION_RECORDS_SIZE: usize = 8 * 64;
 
 const _: () = assert!(SLOTS_END == 26_624 && EPOCHS_END == 30_720);
 const _: () = assert!(ADMIN_MAC_AT + 32 == DATA_MAC_AT && DATA_MAC_AT + 32 == CRC_AT);
@@ -116,7 +117,8 @@ pub(crate) struct Header {
     /// The latest Unix second that any session saw.
     pub(crate) clock_high_water: u64,
     pub(crate) next_epoch: Epoch,
-    pub(crate) rotations: Box<[u8; ROTATION_RECORDS_SIZE]>,
+    /// The last finished rotations, the newest last.
+    pub(crate) rotations: Vec<Completion>,
     /// Made by an admin over policy and slots, carried over verbatim by everybody else.
     pub(crate) admin_mac: [u8; 32],
 }
@@ -279,8 +281,8 @@ impl Header {
         writer.u64(self.clock_high_water);
         writer.u32(self.next_epoch.0);
         writer.skip(4);
-        writer.bytes(&*self.rotations);
-        writer.skip(ADMIN_MAC_AT - 31_376);
+        completion::encode_all(&self.rotations, &mut writer);
+        writer.skip(ADMIN_MAC_AT - ROTATIONS_END);
         writer.bytes(&self.admin_mac);
         writer.finish();
     }
@@ -420,8 +422,8 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
     let clock_high_water = reader.u64()?;
     let next_epoch = Epoch(reader.u32()?);
     reader.zeros(4)?;
-    let rotations = Box::new(reader.array()?);
-    reader.zeros(ADMIN_MAC_AT - 31_376)?;
+    let rotations = completion::decode_all(&mut reader)?;
+    reader.zeros(ADMIN_MAC_AT - ROTATIONS_END)?;
     let admin_mac = reader.array()?;
     Ok(Header {
         generation,
@@ -498,7 +500,14 @@ mod tests {
             anchor_binding: [10; 64],
             clock_high_water: 11,
             next_epoch: Epoch(3),
-            rotations: Box::new([12; 512]),
+            rotations: vec![Completion {
+                from: Epoch(1),
+                to: Epoch(2),
+                begun: 3,
+                ended: 4,
+                pages: 5,
+                lost: 6,
+            }],
             admin_mac: [13; 32],
         }
     }

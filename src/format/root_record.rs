@@ -4,7 +4,7 @@
 use super::FORMAT_VERSION;
 use super::record::Body;
 use crate::crypto::digest::Digest;
-use crate::layout::{self, PAGE_BYTES, PAGE_ZERO_SIZE};
+use crate::layout::{self, JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
 use crate::units::{Epoch, FileId, Generation, SyncSeq};
 use crate::wire::{Malformed, Reader, Writer};
 
@@ -30,13 +30,21 @@ pub(crate) enum Tail {
 pub(crate) struct RotationHint {
     pub(crate) from: Epoch,
     pub(crate) to: Epoch,
+    /// The first group that may still name an older epoch.
     pub(crate) next_group: u64,
+    /// The newest batch that was journaled.
     pub(crate) batch: u64,
+    /// Pages sealed anew so far.
+    pub(crate) resealed: u64,
+    /// Pages given up so far, because they didn't open.
+    pub(crate) lost: u64,
 }
 
 /// The fields of a root record, authentic.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct RootRecord {
+    /// The data key that seals it, and whose digest subkey keys the digest; stands in the head.
+    pub(crate) epoch: Epoch,
     /// Nothing was in flight when it was written: a tag page that doesn't fit is damage, not a
     /// crash.
     pub(crate) clean: bool,
@@ -95,15 +103,19 @@ impl RootRecord {
         writer.u32(self.rotation.to.0);
         writer.u64(self.rotation.next_group);
         writer.u64(self.rotation.batch);
-        writer.skip(2048 - 176);
+        writer.u64(self.rotation.resealed);
+        writer.u64(self.rotation.lost);
+        writer.skip(2048 - 192);
         writer.bytes(&*self.page_zero);
         writer.finish();
         body
     }
 
+    /// The fields of a record that the key of `epoch` opened.
+    ///
     /// # Errors
     /// [`Malformed`], for bytes that no encoder writes.
-    pub(crate) fn decode(body: &Body) -> Result<Self, Malformed> {
+    pub(crate) fn decode(body: &Body, epoch: Epoch) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body.bytes());
         if reader.u32()? != u32::from(FORMAT_VERSION) {
             return Err(Malformed("a root record of another format version"));
@@ -132,11 +144,14 @@ impl RootRecord {
             to: Epoch(reader.u32()?),
             next_group: reader.u64()?,
             batch: reader.u64()?,
+            resealed: reader.u64()?,
+            lost: reader.u64()?,
         };
-        reader.zeros(2048 - 176)?;
+        reader.zeros(2048 - 192)?;
         let page_zero = Box::new(reader.array()?);
         reader.finish()?;
         let root = Self {
+            epoch,
             clean: flags & FLAG_CLEAN != 0,
             rotating: flags & FLAG_ROTATING != 0,
             file_id,
@@ -163,6 +178,13 @@ impl RootRecord {
         if self.groups > layout::groups_for(pages) {
             return Err(Malformed("more groups than the logical length has room for"));
         }
+        if let Tail::Journal { first, pages } = self.tail
+            && (self.clean
+                || first != layout::journal_start(self.logical_len).0 / PAGE_BYTES
+                || JournalHalf::of_journal(pages).is_none())
+        {
+            return Err(Malformed("a rotation journal where none can be"));
+        }
         if !layout::is_addressable(self.logical_len) {
             return Err(Malformed("a logical length beyond any file"));
         }
@@ -179,6 +201,7 @@ pub(crate) mod tests {
         let mut page_zero = Box::new([0; PAGE_ZERO_SIZE]);
         page_zero[..4].copy_from_slice(b"redb");
         RootRecord {
+            epoch: Epoch(1),
             clean: false,
             rotating: false,
             file_id: FileId([7; 16]),
@@ -199,15 +222,25 @@ pub(crate) mod tests {
         let mut root = example(3);
         root.clean = true;
         root.tail = Tail::CleanIndex { first: 40, pages: 1 };
-        root.rotation = RotationHint { from: Epoch(1), to: Epoch(2), next_group: 3, batch: 4 };
-        assert_eq!(RootRecord::decode(&root.encode()), Ok(root));
+        root.rotation = RotationHint {
+            from: Epoch(1),
+            to: Epoch(2),
+            next_group: 3,
+            batch: 4,
+            resealed: 5,
+            lost: 6,
+        };
+        assert_eq!(RootRecord::decode(&root.encode(), Epoch(1)), Ok(root));
     }
 
     #[test]
     fn a_length_and_groups_that_do_not_fit_are_refused() {
         for (logical_len, groups) in [(4097, 1), (126 * 4096, 2), (0, 1), (u64::MAX - 4095, 1)] {
             let root = RootRecord { logical_len, groups, ..example(1) };
-            assert!(RootRecord::decode(&root.encode()).is_err(), "{logical_len} {groups}");
+            assert!(
+                RootRecord::decode(&root.encode(), Epoch(1)).is_err(),
+                "{logical_len} {groups}"
+            );
         }
     }
 
@@ -224,7 +257,7 @@ pub(crate) mod tests {
         fn what_decodes_encodes_to_the_same_bytes(at in 0usize..4064, xor in 1u8..) {
             let mut body = example(5).encode();
             body.bytes_mut()[at] ^= xor;
-            if let Ok(root) = RootRecord::decode(&body) {
+            if let Ok(root) = RootRecord::decode(&body, Epoch(1)) {
                 let encoded = root.encode();
                 prop_assert_eq!(encoded.bytes(), body.bytes());
             }
@@ -234,7 +267,7 @@ pub(crate) mod tests {
         fn any_bytes_decode_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 4064)) {
             let mut body = Body::blank();
             body.bytes_mut().copy_from_slice(&bytes);
-            let _ = RootRecord::decode(&body);
+            let _ = RootRecord::decode(&body, Epoch(1));
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::associated_data::{Place, associated_data};
 use super::clean_index::{self, Row};
+use super::completion::Completion;
 use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, Policy, SLOTS};
+use super::journal::{self, Image};
 use super::key_slot::{BLOB_SIZE_MAX, Kdf, KdfCost, KeySlot, Role, SLOT_SIZE, SlotKind};
 use super::record::{HEAD_SIZE, SealedRecord};
 use super::root_record::{RootRecord, RotationHint, Tail};
@@ -14,9 +16,9 @@ use crate::crypto::derive::{self, Purpose};
 use crate::crypto::digest::{Digest, DigestKey};
 use crate::crypto::mac;
 use crate::crypto::wrap::WrappedKey;
-use crate::layout;
+use crate::layout::{self, JournalHalf};
 use crate::secret::Arena;
-use crate::units::{CopyId, Epoch, FileId, Generation, GroupNo, PageNo, SyncSeq};
+use crate::units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
 const FILE: FileId = FileId(*b"an example file!");
 const NONCE: [u8; 12] = *b"random nonce";
@@ -57,6 +59,10 @@ fn describe(out: &mut String) -> std::fmt::Result {
         writeln!(out, "data page {page} at {}", layout::data_page_start(PageNo(page)).0)?;
     }
     writeln!(out, "clean index of 18 pages at {}", layout::clean_index_start(18 * 4096).0)?;
+    let half = JournalHalf::for_images(1008);
+    writeln!(out, "journal of 18 pages at {}", layout::journal_start(18 * 4096).0)?;
+    writeln!(out, "journal half of 1008 images: {} index pages", half.index_pages())?;
+    writeln!(out, "journal half of batch 3 at {}", half.index_at(FileOffset(0), 3, 0).0)?;
     writeln!(out, "{SLOTS} slots of {SLOT_SIZE}, blob {BLOB_SIZE_MAX}, {EPOCHS} epochs")?;
     writeln!(out, "record head {HEAD_SIZE}")?;
     for (name, place) in [
@@ -64,6 +70,7 @@ fn describe(out: &mut String) -> std::fmt::Result {
         ("tag page of group 7", Place::TagPage(GroupNo(7))),
         ("root record copy B", Place::Root(CopyId::B)),
         ("index from row 127", Place::IndexFrom(127)),
+        ("journal index page 2 of batch 9", Place::JournalIndex { batch: 9, page: 2 }),
     ] {
         let bytes = associated_data(FILE, Epoch(3), place);
         writeln!(out, "associated data, {name}: {}", hex(&bytes))?;
@@ -88,6 +95,7 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
     DigestKey::new(&key, FILE).toggle(&mut digest, GroupNo(0), SyncSeq(5), &[0xCC; 16]);
     writeln!(out, "digest of one group {}", hex(&digest.0))?;
     let root = RootRecord {
+        epoch: Epoch(1),
         clean: true,
         rotating: false,
         file_id: FILE,
@@ -102,10 +110,14 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         page_zero: Box::new([0xDD; layout::PAGE_ZERO_SIZE]),
     };
     let row = Row { sync: SyncSeq(5), tag: [0xCC; 16], copy: CopyId::B };
+    let entry = |byte, epoch| Entry { epoch: Epoch(epoch), nonce: [byte; 12], tag: [byte; 16] };
+    let image = Image { page: PageNo(7), old: entry(0xAA, 1), new: entry(0xBB, 2) };
+    let index_page = Place::JournalIndex { batch: 9, page: 2 };
     let records = [
         ("tag page", tag_page.encode(), Place::TagPage(GroupNo(0))),
         ("root record", root.encode(), Place::Root(CopyId::A)),
         ("clean index", clean_index::encode(&[row]), Place::IndexFrom(0)),
+        ("journal index", journal::encode(9, &[image]), index_page),
     ];
     for (name, body, place) in records {
         writeln!(out, "{name}, plain {}", hex(body.bytes().get(..160).unwrap_or(&[])))?;
@@ -159,7 +171,14 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         anchor_binding: [0; 64],
         clock_high_water: 1_795_000_000,
         next_epoch: Epoch(2),
-        rotations: Box::new([0; 512]),
+        rotations: vec![Completion {
+            from: Epoch(1),
+            to: Epoch(2),
+            begun: 1_795_000_000,
+            ended: 1_795_000_060,
+            pages: 300,
+            lost: 1,
+        }],
         admin_mac: [0xDD; 32],
     };
     let bytes = header.encode(CopyId::B, &[0xEE; 32], &key);
@@ -167,6 +186,7 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         ("fixed fields", 0..256),
         ("first epoch", 26_624..26_752),
         ("escrow to next epoch", 30_720..30_864),
+        ("first rotation record", 30_864..30_928),
         ("MACs and CRC", 32_700..32_768),
     ] {
         writeln!(out, "header, {name} {}", hex(bytes.get(range).unwrap_or(&[])))?;

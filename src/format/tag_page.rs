@@ -113,6 +113,26 @@ impl TagPage {
         }
     }
 
+    /// Puts a page's new seal in the place of its old one: content and fresh bit stay as they are.
+    pub(crate) fn reseal(&mut self, place: usize, entry: Entry) {
+        if let Some(slot) = self.entries.get_mut(place) {
+            *slot = entry;
+        }
+    }
+
+    /// Gives a page up: reading it is an error from here on.
+    pub(crate) fn mark_lost(&mut self, place: usize) {
+        if let Some(slot) = self.entries.get_mut(place) {
+            *slot = Entry { epoch: LOST_EPOCH, ..Entry::ABSENT };
+            self.fresh &= !(1 << place);
+        }
+    }
+
+    /// Every entry with its place.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate()
+    }
+
     /// Makes every page from `place` on absent: the file was cut there.
     pub(crate) fn cut_from(&mut self, place: usize) {
         for slot in self.entries.iter_mut().skip(place) {

@@ -124,7 +124,7 @@ fn build(
         anchor_binding: [0; 64],
         clock_high_water: now,
         next_epoch: Epoch(2),
-        rotations: Box::new([0; 512]),
+        rotations: Vec::new(),
         admin_mac: [0; 32],
     };
     header.admin_mac = header.admin_mac(&admin_mac_key(&arena, &admin_key, file_id)?);

@@ -16,6 +16,7 @@ pub(crate) struct DataKey {
     pub(crate) root_record: SecretKey,
     pub(crate) clean_index: SecretKey,
     pub(crate) digest: SecretKey,
+    pub(crate) journal: SecretKey,
 }
 
 impl DataKey {
@@ -37,6 +38,7 @@ impl DataKey {
             root_record: subkey(Purpose::RootRecord)?,
             clean_index: subkey(Purpose::CleanIndex)?,
             digest: subkey(Purpose::Digest)?,
+            journal: subkey(Purpose::Journal)?,
         })
     }
 }
@@ -56,6 +58,30 @@ impl Keyring {
 
     pub(crate) fn file_id(&self) -> FileId {
         self.file_id
+    }
+
+    /// This keyring with a new active key; the one before is retired.
+    pub(super) fn with_new(&self, active: DataKey) -> Self {
+        let mut retired = self.retired.clone();
+        retired.push(Arc::clone(&self.active));
+        Self { file_id: self.file_id, active: Arc::new(active), retired }
+    }
+
+    /// This keyring without the retired keys of these epochs.
+    pub(super) fn without(&self, epochs: &[Epoch]) -> Self {
+        let mut retired = self.retired.clone();
+        retired.retain(|key| !epochs.contains(&key.epoch));
+        Self { file_id: self.file_id, active: Arc::clone(&self.active), retired }
+    }
+
+    /// Whether pages may name another key than the active one.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// The epochs that pages may name besides the active one.
+    pub(crate) fn retired_epochs(&self) -> Vec<Epoch> {
+        self.retired.iter().map(|key| key.epoch).collect()
     }
 
     /// The key that seals everything new.

@@ -40,12 +40,17 @@ impl Store {
 
     fn close_cleanly(&self) -> Result<(), StoreError> {
         let _no_header_commit = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Waits for writes on their way; later ones see that the store is closed.
         drop(self.resizing.write().unwrap_or_else(PoisonError::into_inner));
-        if self.stopped_in_a_flush() {
+        if self.stopped_in_a_flush() || self.latched.load(Ordering::Acquire) {
             return Ok(());
         }
+        // A rotation goes on after the next open; what it journaled and did not put in place, it
+        // makes again.
+        sweep.ready = None;
+        self.forget_journal();
         if self.state().needs_sync() {
             self.sync_snapshot(PageZero::Current)?;
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::guard::Guard;
+use super::journal::BATCH_PAGES_MAX;
 use super::recovery::Recovery;
 use super::state::{PageZero, State};
 use super::tags::TagCache;
@@ -13,11 +14,11 @@ use super::{LockedMedium, Options, Store};
 use crate::crypto::digest::Digest;
 use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
-use crate::keys::{self, Credential};
-use crate::layout::PAGE_ZERO_SIZE;
+use crate::keys::{self, Credential, Unlocked};
+use crate::layout::{self, PAGE_ZERO_SIZE};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
-use crate::units::{CopyId, FileId, Generation, SyncSeq};
+use crate::units::{CopyId, SyncSeq};
 
 /// Makes a store on an empty medium, under a guard until [`Store::finish_creation`]. Nothing is
 /// written before that.
@@ -35,7 +36,7 @@ pub(crate) fn create(
     }
     let unlocked = keys::create(provider, &options.terms)?;
     // No sync has happened: the first will be number 1, in copy A.
-    let root = blank_root(unlocked.header.file_id, unlocked.header.generation);
+    let root = blank_root(&unlocked);
     let cache = TagCache::new(options.tag_cache_bytes);
     Ok(Store {
         medium,
@@ -47,11 +48,14 @@ pub(crate) fn create(
         latched: AtomicBool::new(false),
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        active: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,
+        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
         committing: Mutex::new(()),
+        sweep: Mutex::default(),
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
@@ -60,13 +64,14 @@ pub(crate) fn create(
     })
 }
 
-fn blank_root(file_id: FileId, generation: Generation) -> RootRecord {
+fn blank_root(unlocked: &Unlocked) -> RootRecord {
     RootRecord {
+        epoch: unlocked.keyring.active().epoch,
         clean: false,
         rotating: false,
-        file_id,
+        file_id: unlocked.header.file_id,
         sync: SyncSeq(0),
-        generation,
+        generation: unlocked.header.generation,
         logical_len: 0,
         groups: 0,
         sealed_pages: 0,

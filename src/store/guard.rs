@@ -92,6 +92,7 @@ impl Store {
                 self.with_tag_page(group, |_| ())?;
             }
         }
+        self.forget_journal();
         self.sync()?;
         self.heal_header()?;
         Ok(zeroed.len() as u64)

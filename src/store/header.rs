@@ -1,6 +1,7 @@
 //! The two header copies in the file: reading the newer one, writing back a stale or torn second
 //! copy, and committing a changed header (docs/keys.md, "Header commit").
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Store;
@@ -161,6 +162,11 @@ impl Store {
             let mut state = self.state_mut();
             state.generation = next.header.generation;
             state.dirty = true;
+            if next.keyring.active().epoch != self.keyring().active().epoch {
+                // Counting begins anew, and allows for nothing before a root record says so.
+                self.sealed_pages.store(0, Ordering::Release);
+                self.sealed_pages_bound.store(0, Ordering::Release);
+            }
             *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         }
         self.sync_snapshot(PageZero::AsDurable)?;

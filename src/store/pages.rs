@@ -3,8 +3,8 @@
 //! buffer and opened there.
 
 use std::io;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use super::Store;
 use crate::crypto::page::Cipher;
@@ -46,6 +46,7 @@ impl Store {
     /// Reads whole pages from `first` on; `out` is whole pages long and inside the logical length.
     pub(crate) fn read_pages(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
         self.check_usable()?;
+        self.note_activity();
         let (mut page, mut rest) = (first, out);
         while !rest.is_empty() {
             let run = Run::first_of(page, rest.len() / PAGE_SIZE, ENTRIES_PER_TAG_PAGE);
@@ -92,6 +93,7 @@ impl Store {
         let offset = layout::data_page_start(page);
         let mut entry = [Entry::ABSENT];
         self.entries(group, place, &mut entry)?;
+        let mut no_rotation = None;
         loop {
             match entry[0].state() {
                 EntryState::Absent => {
@@ -108,6 +110,12 @@ impl Store {
             // The page may have been written between the two looks: then look again.
             let before = entry;
             self.entries(group, place, &mut entry)?;
+            if entry == before && no_rotation.is_none() {
+                // Or a rotation is putting it in place: its new entry is there once this lock is.
+                no_rotation = Some(self.resizing.read().unwrap_or_else(PoisonError::into_inner));
+                self.entries(group, place, &mut entry)?;
+                continue;
+            }
             if entry == before {
                 return match read {
                     Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error.into()),
@@ -126,7 +134,7 @@ impl Store {
     }
 
     /// Opens a page in place. An absent page is zeros; `false` is for the slow path to look into.
-    fn open_page(&self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
+    pub(super) fn open_page(&self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
         if page == PageNo(0) || entry.state() != EntryState::Sealed {
             return false;
         }
@@ -156,6 +164,7 @@ impl Store {
     /// After any failure, and until the next sync, a close leaves the file as a crash would: redb
     /// may have stopped between its header and its pages.
     pub(crate) fn write_pages(&self, first: PageNo, data: &[u8]) -> Result<(), StoreError> {
+        self.note_activity();
         let written = self.write_checked(first, data);
         if written.is_err() {
             self.write_failed.store(true, Ordering::Release);
@@ -169,8 +178,7 @@ impl Store {
             return Err(StoreError::Misuse("a page was written before recovery had ended"));
         }
         self.leave_clean_state()?;
-        self.allow_sealing(first, (data.len() / PAGE_SIZE) as u64)?;
-        let _shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
+        let _shared = self.count_and_share(first, (data.len() / PAGE_SIZE) as u64)?;
         // Asked again under the lock: a change of length or a close may have come between.
         self.check_usable()?;
         let end = first.0.saturating_add((data.len() / PAGE_SIZE) as u64);
@@ -241,17 +249,38 @@ impl Store {
         Ok(())
     }
 
+    // The lock that writers share, with the pages counted for the key that is active under it.
+    fn count_and_share(
+        &self,
+        first: PageNo,
+        pages: u64,
+    ) -> Result<RwLockReadGuard<'_, ()>, StoreError> {
+        loop {
+            let epoch = self.keyring().active().epoch;
+            self.allow_sealing(first, pages)?;
+            let shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
+            if self.keyring().active().epoch == epoch {
+                return Ok(shared);
+            }
+        }
+    }
+
     // Counts pages before they are sealed, so that a crash never under-counts, and with them the
     // tag pages they will dirty.
     fn allow_sealing(&self, first: PageNo, pages: u64) -> Result<(), StoreError> {
         let groups_after = layout::groups_for(first.0.saturating_add(pages));
         let tag_pages = groups_after - layout::place_of(first).0.0.min(self.state().groups);
         let cost = pages.saturating_add(tag_pages);
-        let sealed = self.sealed_pages.fetch_add(cost, Ordering::AcqRel).saturating_add(cost);
+        let sealed = self.sealed_pages.load(Ordering::Acquire).saturating_add(cost);
         if sealed > self.unlocked().header.policy.sealed_pages_hard {
-            self.sealed_pages.fetch_sub(cost, Ordering::AcqRel);
             return Err(StoreError::KeyUsedUp);
         }
+        self.count_seals(cost)
+    }
+
+    /// Counts seals to come; a sync first, where the durable root record doesn't allow for them.
+    pub(super) fn count_seals(&self, seals: u64) -> Result<(), StoreError> {
+        let sealed = self.sealed_pages.fetch_add(seals, Ordering::AcqRel).saturating_add(seals);
         if sealed > self.sealed_pages_bound.load(Ordering::Acquire) {
             self.sync_on_its_own()?;
         }

@@ -11,17 +11,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::guard::Guard;
+use super::journal::BATCH_PAGES_MAX;
 use super::scan::{self, ScannedPair, TagPages};
 use super::state::State;
+use super::sync::RESERVE_MIN;
 use super::tags::TagCache;
 use super::{LockedMedium, Options, Store, header, roots};
 use crate::error::{Damage, OpenError};
 use crate::format::associated_data::Place;
 use crate::format::clean_index::Row;
 use crate::format::copies::{self, RootChoice};
-use crate::format::header::Header;
 use crate::format::record::SealedRecord;
-use crate::format::root_record::{RootRecord, Tail};
+use crate::format::root_record::RootRecord;
 use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
 use crate::medium::{LockKind, Medium};
@@ -59,6 +60,8 @@ pub struct Recovery {
     pub healed_header: bool,
     /// Torn pages of the last, unacknowledged sync that redb's repair was given as zeros.
     pub torn_pages: u64,
+    /// Pages that a key rotation was overwriting and that its journal brought back.
+    pub journaled_pages: u64,
 }
 
 /// The state that was chosen.
@@ -97,14 +100,10 @@ pub(super) fn open(
     let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
-    refuse_rotation(&unlocked.header)?;
     refuse_cut_preamble(&*medium)?;
     let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
     let (a, b) = (a?, b?);
     let unreadable_root = a.is_none() || b.is_none();
-    if [&a, &b].into_iter().flatten().any(is_rotating) {
-        return Err(OpenError::Rotating);
-    }
     let choice = copies::choose_root(a, b)?;
     let stale_header = found.stale(&unlocked).filter(|_| !read_only);
     let mut recovery =
@@ -127,13 +126,19 @@ pub(super) fn open(
         medium.lock_now(kind)?;
     }
     let guard = if read_only { Guard::off() } else { Guard::recovering(chosen.forgiven) };
-    let sealed_pages = chosen.root.sealed_pages;
+    // A crash may have come after the header commit of a new key and before the first root record
+    // under it: what that sync can have sealed.
+    let sealed_pages = match chosen.root.epoch == unlocked.keyring.active().epoch {
+        true => chosen.root.sealed_pages,
+        false => chosen.root.groups.saturating_add(RESERVE_MIN),
+    };
+    let unclean_root = (!chosen.root.clean).then(|| chosen.root.clone());
     let cache = TagCache::new(options.tag_cache_bytes);
     let mut state = State::new(chosen.root, chosen.copy, chosen.rows, cache);
     // A crash between a header commit and the sync that names it: the next sync does.
     state.dirty = header_generation != state.generation;
     state.generation = header_generation;
-    Ok(Store {
+    let store = Store {
         medium,
         arena: unlocked.arena.clone(),
         unlocked: RwLock::new(Arc::new(unlocked)),
@@ -143,17 +148,31 @@ pub(super) fn open(
         latched: AtomicBool::new(false),
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        active: AtomicBool::new(false),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
         seal_reserve: options.seal_reserve,
+        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
         committing: Mutex::new(()),
+        sweep: Mutex::default(),
         syncing: Mutex::new(()),
         resizing: RwLock::new(()),
         state: RwLock::new(state),
         recovery,
         heal_header: Mutex::new(stale_header),
-    })
+    };
+    match unclean_root {
+        None => Ok(store),
+        Some(root) => recover_rotation(store, &root),
+    }
+}
+
+// Pages that a rotation was overwriting; what its journal brings back is named by the sync that ends
+// the recovery.
+fn recover_rotation(mut store: Store, root: &RootRecord) -> Result<Store, OpenError> {
+    store.recovery.journaled_pages = store.apply_journal(root)?;
+    Ok(store)
 }
 
 // After a failed `fsync` the system's cache may show bytes that never became durable and that a
@@ -165,12 +184,6 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
     Ok(())
 }
 
-// The format has room for a rotation, this version has no code for one: its next sync would drop
-// the journal, and it knows the digest of one epoch only.
-fn refuse_rotation(header: &Header) -> Result<(), OpenError> {
-    if header.epochs.len() > 1 { Err(OpenError::Rotating) } else { Ok(()) }
-}
-
 // A file that ends before its root records was cut; without this they would count as unreadable.
 fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
@@ -179,10 +192,6 @@ fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
         return Err(Damage::Truncated { offset: FileOffset(end) }.into());
     }
     Ok(())
-}
-
-fn is_rotating(root: &RootRecord) -> bool {
-    root.rotating || matches!(root.tail, Tail::Journal { .. })
 }
 
 struct Opening<'a> {
@@ -298,7 +307,8 @@ impl Opening<'_> {
 
     fn heal_root(&self, root: &RootRecord, copy: CopyId) -> Result<(), OpenError> {
         let healing = || OpenError::io("healing a root record");
-        let key = self.keyring.active();
+        // As its twin is sealed: both copies of a clean root record are alike.
+        let key = self.keyring.get(root.epoch).unwrap_or_else(|| self.keyring.active());
         let nonce = NonceSource::default().next().map_err(healing())?;
         let record = root.encode().seal(
             &key.root_record,

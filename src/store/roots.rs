@@ -33,8 +33,8 @@ pub(super) fn read(
         return Ok(None);
     };
     // It opened, so we wrote it: a field that makes no sense is no crash.
-    let root =
-        RootRecord::decode(&body).map_err(|malformed| Damage::Root { copy, why: malformed.0 })?;
+    let root = RootRecord::decode(&body, record.epoch())
+        .map_err(|malformed| Damage::Root { copy, why: malformed.0 })?;
     if root.file_id != keyring.file_id() {
         return Err(Damage::Root { copy, why: "it belongs to another file" }.into());
     }
@@ -44,9 +44,13 @@ pub(super) fn read(
 impl Store {
     /// Seals and writes a root record; not durable before the next `fsync`.
     pub(super) fn write_root(&self, root: &RootRecord, copy: CopyId) -> Result<(), StoreError> {
-        debug_assert!(RootRecord::decode(&root.encode()).is_ok(), "the next open would refuse it");
+        debug_assert!(
+            RootRecord::decode(&root.encode(), root.epoch).as_ref() == Ok(root),
+            "the next open would refuse it"
+        );
         let keyring = self.keyring();
-        let key = keyring.active();
+        let no_key = StoreError::Misuse("a root record under a data key that is gone");
+        let key = keyring.get(root.epoch).ok_or(no_key)?;
         let record = root.encode().seal(
             &key.root_record,
             self.nonces.next()?,

@@ -14,7 +14,7 @@ use crate::format::tag_page::TagPage;
 use crate::keys::Keyring;
 use crate::layout::{self, PAGE_BYTES, ROWS_PER_INDEX_PAGE};
 use crate::medium::Medium;
-use crate::units::{CopyId, GroupNo, SyncSeq};
+use crate::units::{CopyId, Epoch, GroupNo, SyncSeq};
 
 /// One copy of a tag page as a scan found it, authentic.
 #[derive(Clone, Copy)]
@@ -83,21 +83,22 @@ impl TagPages<'_> {
             let offset = layout::tag_page_start(group, CopyId::A);
             rows.push(row.ok_or(Damage::TagPage { group, offset })?);
         }
-        if self.digest_of(&rows) == root.digest {
+        if self.digest_of(&rows, root.epoch) == Some(root.digest) {
             Ok(rows)
         } else {
             Err(Damage::Digest { sync: root.sync })
         }
     }
 
-    fn digest_of(&self, rows: &[Row]) -> Digest {
-        let key = self.keyring.active();
+    // Keyed by the data key that sealed the root record.
+    fn digest_of(&self, rows: &[Row], epoch: Epoch) -> Option<Digest> {
+        let key = self.keyring.get(epoch)?;
         let mut key = DigestKey::new(&key.digest, self.keyring.file_id());
         let mut digest = Digest::default();
         for (group, row) in (0..).map(GroupNo).zip(rows) {
             key.toggle(&mut digest, group, row.sync, &row.tag);
         }
-        digest
+        Some(digest)
     }
 
     /// The rows that the clean index has, if it is all there and adds up; any doubt is a scan.
@@ -121,7 +122,7 @@ impl TagPages<'_> {
             let body = record.open(&key.clean_index, self.keyring.file_id(), place).ok()?;
             rows.extend(clean_index::decode(&body, count).ok()?);
         }
-        (self.digest_of(&rows) == root.digest).then_some(rows)
+        (self.digest_of(&rows, root.epoch) == Some(root.digest)).then_some(rows)
     }
 }
 
@@ -161,6 +162,7 @@ mod tests {
         let mut page_zero = Box::new([0; layout::PAGE_ZERO_SIZE]);
         page_zero[9] = god_byte;
         RootRecord {
+            epoch: Epoch(1),
             clean,
             rotating: false,
             file_id: FileId([0; 16]),

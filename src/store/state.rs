@@ -1,13 +1,16 @@
 //! What the store knows: the durable root, one row a group, and the state that the next sync will
 //! make durable. Pure bookkeeping, under one lock, no I/O.
 
+use std::collections::HashMap;
+
 use super::tags::TagCache;
-use crate::crypto::digest::DigestKey;
+use crate::crypto::digest::{Digest, DigestKey};
 use crate::format::clean_index::Row;
-use crate::format::root_record::{RootRecord, Tail};
+use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
-use crate::layout::PAGE_ZERO_SIZE;
-use crate::units::{CopyId, Generation, GroupNo};
+use crate::keys::Keyring;
+use crate::layout::{JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
+use crate::units::{CopyId, FileOffset, Generation, GroupNo};
 
 /// The root record that a crash now would leave, and which copy it is.
 #[derive(Debug)]
@@ -31,6 +34,23 @@ pub(super) struct State {
     pub(super) dirty: bool,
     /// The length shrank: the file may be cut once that is durable.
     pub(super) cut_pending: bool,
+    /// The rotation journal that every root record names from now on.
+    pub(super) journal: Option<Journal>,
+    /// Where a rotation stands, for the next open to go on.
+    pub(super) rotation: RotationHint,
+}
+
+/// A rotation journal in the tail of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Journal {
+    pub(super) start: FileOffset,
+    pub(super) half: JournalHalf,
+}
+
+impl Journal {
+    fn tail(self) -> Tail {
+        Tail::Journal { first: self.start.0 / PAGE_BYTES, pages: 2 * self.half.pages() }
+    }
 }
 
 /// One tag page on its way to disk.
@@ -69,11 +89,13 @@ impl State {
             groups: root.groups,
             page_zero: root.page_zero.clone(),
             generation: root.generation,
+            rotation: root.rotation,
             durable: Durable { root, copy },
             rows,
             cache,
             dirty: false,
             cut_pending: false,
+            journal: None,
         }
     }
 
@@ -129,6 +151,49 @@ impl State {
         true
     }
 
+    /// Puts a new seal in the place of `old`, if that is still the page's. `None` where its tag page
+    /// must be loaded first.
+    pub(super) fn reseal(
+        &mut self,
+        group: GroupNo,
+        place: usize,
+        old: &Entry,
+        new: &Entry,
+    ) -> Option<bool> {
+        self.change_if(group, place, old, |page| page.reseal(place, *new))
+    }
+
+    /// Gives a page up, if it is still sealed as `old`. `None` where its tag page must be loaded
+    /// first.
+    pub(super) fn give_up(&mut self, group: GroupNo, place: usize, old: &Entry) -> Option<bool> {
+        self.change_if(group, place, old, |page| page.mark_lost(place))
+    }
+
+    fn change_if(
+        &mut self,
+        group: GroupNo,
+        place: usize,
+        old: &Entry,
+        change: impl FnOnce(&mut TagPage),
+    ) -> Option<bool> {
+        if group.0 >= self.groups {
+            return Some(false);
+        }
+        if self.cache.get(group)?.entry(place) != *old {
+            return Some(false);
+        }
+        self.cache.change(group).map(|page| {
+            change(page);
+            true
+        })
+    }
+
+    /// Lets the next sync write a group's tag page again as it is. `false` where it must be loaded
+    /// first.
+    pub(super) fn touch(&mut self, group: GroupNo) -> bool {
+        group.0 >= self.groups || self.cache.change(group).is_some()
+    }
+
     /// Drops the groups from `groups` on. Rows stay: the durable root still counts them.
     pub(super) fn drop_groups_from(&mut self, groups: u64) {
         if groups < self.groups {
@@ -143,7 +208,12 @@ impl State {
     }
 
     /// Takes what the next root will speak of. From here on, changes belong to the sync after it.
-    pub(super) fn take_snapshot(&mut self, sealed_pages: u64, page_zero: PageZero) -> Snapshot {
+    pub(super) fn take_snapshot(
+        &mut self,
+        sealed_pages: u64,
+        page_zero: PageZero,
+        keyring: &Keyring,
+    ) -> Snapshot {
         let sync = self.durable.root.sync.next();
         let mut tag_pages = Vec::new();
         for (group, mut page) in self.cache.take_dirty() {
@@ -161,14 +231,18 @@ impl State {
             PageZero::AsDurable => durable.page_zero.clone(),
         };
         self.dirty = page_zero != self.page_zero;
+        let rotating = keyring.has_retired();
         let root = RootRecord {
+            epoch: keyring.active().epoch,
             clean: false,
+            rotating,
+            rotation: if rotating { self.rotation } else { RotationHint::default() },
             sync,
             generation: self.generation,
             logical_len: self.logical_len,
             groups: self.groups,
             sealed_pages,
-            tail: Tail::None,
+            tail: self.journal.map_or(Tail::None, Journal::tail),
             page_zero,
             ..durable.clone()
         };
@@ -180,9 +254,39 @@ impl State {
         }
     }
 
-    /// Adds the new rows to the snapshot's digest and takes out what they replace or what a
-    /// shrink dropped.
+    /// Computes the snapshot's digest: from the durable one where one data key seals both roots,
+    /// else from all rows.
     pub(super) fn complete_digest(
+        &self,
+        root: &mut RootRecord,
+        new_rows: &[(GroupNo, Row)],
+        key: &mut DigestKey,
+    ) {
+        if root.epoch == self.durable.root.epoch {
+            self.change_digest(root, new_rows, key);
+        } else {
+            self.recompute_digest(root, new_rows, key);
+        }
+    }
+
+    fn recompute_digest(
+        &self,
+        root: &mut RootRecord,
+        new_rows: &[(GroupNo, Row)],
+        key: &mut DigestKey,
+    ) {
+        let new_rows: HashMap<GroupNo, Row> = new_rows.iter().copied().collect();
+        let mut digest = Digest::default();
+        for group in (0..root.groups).map(GroupNo) {
+            if let Some(row) = new_rows.get(&group).copied().or_else(|| self.row(group)) {
+                key.toggle(&mut digest, group, row.sync, &row.tag);
+            }
+        }
+        root.digest = digest;
+    }
+
+    // Adds the new rows and takes out what they replace or what a shrink dropped.
+    fn change_digest(
         &self,
         root: &mut RootRecord,
         new_rows: &[(GroupNo, Row)],

@@ -21,7 +21,7 @@ use crate::units::{CopyId, GroupNo};
 /// The pages that a root record lets the store seal before the next one, at most.
 const RESERVE_MAX: u64 = 1 << 20;
 /// And at least.
-const RESERVE_MIN: u64 = 256;
+pub(super) const RESERVE_MIN: u64 = 256;
 
 /// Latches if a panic comes out of what it guards; not if one was on its way before, since an
 /// application may commit in a `Drop`.
@@ -52,6 +52,7 @@ impl Store {
     /// Any failure latches the store: no retry, no flip.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.check_writable()?;
+        self.note_activity();
         if self.guard().is_held() {
             return Ok(());
         }
@@ -97,8 +98,9 @@ impl Store {
         // the clean index.
         let sealed_pages = self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let bound = sealed_pages.saturating_add(self.reserve());
+        let keyring = self.keyring();
         let Snapshot { tag_pages, mut root, copy, cut_pending } =
-            self.state_mut().take_snapshot(bound, page_zero);
+            self.state_mut().take_snapshot(bound, page_zero, &keyring);
         let uncounted = RESERVE_MIN + layout::clean_index_pages(root.groups);
         root.sealed_pages = bound.saturating_add(uncounted);
 
@@ -108,7 +110,6 @@ impl Store {
         }
         self.medium.reached("sync: after tag pages");
 
-        let keyring = self.keyring();
         let mut digest_key = DigestKey::new(&keyring.active().digest, keyring.file_id());
         self.state().complete_digest(&mut root, &new_rows, &mut digest_key);
         self.write_root(&root, copy)?;
@@ -153,10 +154,13 @@ impl Store {
 
     // A smaller length is durable: what lies behind it may go. Alone, so that no page is on its
     // way to where the cut falls.
-    fn cut_file(&self) -> Result<(), StoreError> {
+    pub(super) fn cut_file(&self) -> Result<(), StoreError> {
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
         let end = {
             let state = self.state();
+            if state.journal.is_some() {
+                return Ok(()); // it lies behind the last page; close cuts
+            }
             layout::data_end(state.logical_len.max(state.durable.root.logical_len))
         };
         if self.medium.len()? > end.0 {

@@ -193,7 +193,7 @@ impl Store {
         Ok(())
     }
 
-    fn read_tag_page(&self, group: GroupNo, row: Row) -> Result<TagPage, StoreError> {
+    pub(super) fn read_tag_page(&self, group: GroupNo, row: Row) -> Result<TagPage, StoreError> {
         let offset = layout::tag_page_start(group, row.copy);
         let damage = Damage::TagPage { group, offset };
         let mut record = SealedRecord::blank();

@@ -3,13 +3,14 @@
 
 use crate::format::clean_index;
 use crate::format::header::{HeaderBytes, UnverifiedHeader};
+use crate::format::journal;
 use crate::format::key_slot::{KeySlot, SLOT_SIZE};
 use crate::format::record::Body;
 use crate::format::root_record::RootRecord;
 use crate::format::snapshot;
 use crate::format::tag_page::TagPage;
 use crate::layout::{HEADER_COPY_SIZE, ROWS_PER_INDEX_PAGE};
-use crate::units::CopyId;
+use crate::units::{CopyId, Epoch};
 
 /// Everything the format pins, as text: offsets, magics, context strings, worked bytes.
 ///
@@ -30,8 +31,11 @@ pub fn decode_anything(bytes: &[u8]) {
     if let Ok(page) = TagPage::decode(&body) {
         assert_eq!(page.encode().bytes(), body.bytes(), "tag page");
     }
-    if let Ok(root) = RootRecord::decode(&body) {
+    if let Ok(root) = RootRecord::decode(&body, Epoch(1)) {
         assert_eq!(root.encode().bytes(), body.bytes(), "root record");
+    }
+    if let Ok((batch, images)) = journal::decode(&body) {
+        assert_eq!(journal::encode(batch, &images).bytes(), body.bytes(), "journal");
     }
     let rows = bytes.first().map_or(0, |byte| usize::from(*byte)).min(ROWS_PER_INDEX_PAGE);
     if let Ok(found) = clean_index::decode(&body, rows) {

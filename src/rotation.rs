@@ -1,0 +1,121 @@
+//! Floor 7: the online key rotation (docs/rotation.md). A worker thread drives the store's sweep
+//! step by step, gives way to the application, and can be paused, resumed and cancelled; its
+//! handle tells how far it is. What a step does and why a crash can't harm it is the store's.
+
+mod control;
+mod steps;
+mod worker;
+
+pub use crate::format::completion::Completion;
+pub use control::{Progress, RotationState, Throttle};
+
+pub(crate) use control::Control;
+#[cfg(feature = "testkit")]
+pub use steps::RotationSteps;
+pub(crate) use steps::Steps;
+pub(crate) use worker::start;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::StoreError;
+
+/// Why a rotation did not reach its end.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// It was cancelled; both data keys stay, and `Database::rotate` goes on with it.
+    Cancelled,
+    /// The database was closed; the next open goes on with it.
+    Closed,
+    /// The store failed. Where that was the journal on a full disk, the database works on and
+    /// [`Rotation::resume`] tries again; after any other failure it must be opened again.
+    Store(Arc<StoreError>),
+}
+
+impl fmt::Display for RotationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str(
+                "the rotation was cancelled; both data keys stay readable, and `rotate` goes on \
+                 where it was",
+            ),
+            Self::Closed => f.write_str(
+                "the database was closed before the rotation ended; it goes on when the database \
+                 is opened again",
+            ),
+            Self::Store(error) => write!(f, "the rotation is paused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RotationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(&**error),
+            Self::Cancelled | Self::Closed => None,
+        }
+    }
+}
+
+impl From<StoreError> for RotationError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// A key rotation under way: from `Database::rotate` or `Database::rotation`. Clones are handles on
+/// the same one. Dropping a handle stops nothing; closing the database pauses the rotation, and
+/// the next open goes on with it.
+#[derive(Clone)]
+pub struct Rotation {
+    control: Arc<Control>,
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("progress", &self.progress()).finish()
+    }
+}
+
+impl Rotation {
+    pub(crate) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.control.progress()
+    }
+
+    /// Waits until the old data key is gone. While the rotation is paused by hand, so is this call.
+    ///
+    /// # Errors
+    /// [`RotationError`].
+    pub fn wait(&self) -> Result<Completion, RotationError> {
+        self.control.wait()
+    }
+
+    /// Stops after the step that is under way; [`Rotation::resume`] goes on.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Goes on after a pause or a full disk. Does nothing otherwise.
+    pub fn resume(&self) {
+        self.control.resume();
+    }
+
+    /// Ends the worker after the step that is under way. New pages are sealed under the new data
+    /// key, old ones stay under the old one, and both stay readable. `Database::rotate` goes on with
+    /// it, and so does the next open, unless `Builder::resume_rotation` says otherwise.
+    pub fn cancel(&self) {
+        self.control.cancel();
+    }
+
+    /// Changes how much of the machine it may take.
+    pub fn throttle(&self, throttle: Throttle) {
+        self.control.set_throttle(throttle);
+    }
+}
