@@ -37,6 +37,7 @@ pub struct Builder {
     check_integrity_on_open: bool,
     repair_callback: Option<RepairCallback>,
     resume_rotation: bool,
+    auto_rotate: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -65,6 +66,7 @@ impl Builder {
             check_integrity_on_open: false,
             repair_callback: None,
             resume_rotation: true,
+            auto_rotate: false,
         }
     }
 
@@ -103,6 +105,14 @@ impl Builder {
     /// otherwise. `Database::rotate` goes on with it by hand.
     pub fn resume_rotation(&mut self, resume: bool) -> &mut Self {
         self.resume_rotation = resume;
+        self
+    }
+
+    /// Whether a rotation begins by itself when the data key is due by the policy in the header
+    /// (90 days or 2^40 pages unless changed), at open and as long as the database is open. Off
+    /// unless told otherwise.
+    pub fn auto_rotate(&mut self, auto: bool) -> &mut Self {
+        self.auto_rotate = auto;
         self
     }
 
@@ -244,7 +254,9 @@ impl Builder {
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().create_with_backend(backend)?;
         store.finish_creation()?;
-        Ok(Database::new(db, store, 0))
+        let db = Database::new(db, store, 0);
+        db.tend_keys(self.resume_rotation, self.auto_rotate)?;
+        Ok(db)
     }
 
     /// Opens an existing database on a medium.
@@ -261,9 +273,7 @@ impl Builder {
         let db = self.redb().create_with_backend(backend)?;
         let torn_pages = store.end_recovery()?;
         let db = Database::new(db, store, torn_pages);
-        if self.resume_rotation {
-            db.resume_rotation()?;
-        }
+        db.tend_keys(self.resume_rotation, self.auto_rotate)?;
         Ok(db)
     }
 

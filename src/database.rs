@@ -1,12 +1,11 @@
 //! Floor 8: the handle. Thin: redb's own handle, kept so that nobody can swap a plain database in,
 //! and the few calls that redb wants by value or by unique reference.
 
-use std::io;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::error::{Error, OpenError, StoreError};
-use crate::rotation::{self, Control, Rotation, RotationError, Steps};
+use crate::error::{Error, OpenError};
+use crate::rotation::{Rotation, RotationError, RotationSeat};
 use crate::store::{Recovery, Store};
 use crate::units::Epoch;
 
@@ -41,7 +40,7 @@ pub struct Database {
     db: redb::Database,
     store: Arc<Store>,
     torn_pages: u64,
-    rotation: Mutex<Option<Arc<Control>>>,
+    rotation: RotationSeat,
 }
 
 impl Deref for Database {
@@ -54,7 +53,7 @@ impl Deref for Database {
 
 impl Database {
     pub(crate) fn new(db: redb::Database, store: Arc<Store>, torn_pages: u64) -> Self {
-        Self { db, store, torn_pages, rotation: Mutex::new(None) }
+        Self { db, store, torn_pages, rotation: RotationSeat::default() }
     }
 
     /// Moves pages to the front of the file and cuts it; `true` if that made it smaller. See
@@ -84,10 +83,7 @@ impl Database {
     pub fn close(self) -> Result<(), OpenError> {
         self.db.close()?;
         // The worker holds keys: it is gone before this returns.
-        let slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(control) = &*slot {
-            control.wait_for_worker();
-        }
+        self.rotation.wait_for_worker();
         Ok(())
     }
 
@@ -100,32 +96,20 @@ impl Database {
     /// # Errors
     /// The new key could not be made durable, or the system gave no thread.
     pub fn rotate(&self) -> Result<Rotation, RotationError> {
-        if let Some(running) = self.rotation() {
-            return Ok(running);
-        }
-        let mut slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.store.retired_epochs().is_empty() {
-            self.store.begin_rotation()?;
-        }
-        self.start_worker(&mut slot).map_err(StoreError::Io)?.ok_or(RotationError::Closed)
+        self.rotation.rotate(&self.store)
     }
 
     /// The rotation that is under way in this process, if one is.
     pub fn rotation(&self) -> Option<Rotation> {
-        let slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().filter(|control| !control.has_ended()).cloned().map(Rotation::new)
+        self.rotation.running()
     }
 
-    /// Goes on with a rotation that an earlier session began.
-    pub(crate) fn resume_rotation(&self) -> Result<(), OpenError> {
-        let mut slot = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        self.start_worker(&mut slot).map(drop).map_err(OpenError::io("starting the key rotation"))
-    }
-
-    fn start_worker(&self, slot: &mut Option<Arc<Control>>) -> io::Result<Option<Rotation>> {
-        let Some(steps) = Steps::resume(Arc::clone(&self.store)) else { return Ok(None) };
-        let control = rotation::start(&self.store, steps)?;
-        Ok(Some(Rotation::new(Arc::clone(slot.insert(control)))))
+    /// Goes on with a rotation that an earlier session began, and watches for one to become due.
+    pub(crate) fn tend_keys(&self, resume: bool, auto: bool) -> Result<(), OpenError> {
+        let tended = if resume { self.rotation.resume(&self.store).map(drop) } else { Ok(()) };
+        let tended =
+            tended.and_then(|()| if auto { self.rotation.watch(&self.store) } else { Ok(()) });
+        tended.map_err(OpenError::io("starting the key rotation"))
     }
 
     /// The rotation that is due, to be taken step by step on the calling thread, for tests that want
@@ -134,11 +118,8 @@ impl Database {
     /// # Errors
     /// The new key could not be made durable.
     #[cfg(feature = "testkit")]
-    pub fn rotate_by_steps(&self) -> Result<rotation::RotationSteps, RotationError> {
-        if self.store.retired_epochs().is_empty() {
-            self.store.begin_rotation()?;
-        }
-        Ok(rotation::RotationSteps::new(Steps::resume(Arc::clone(&self.store))))
+    pub fn rotate_by_steps(&self) -> Result<crate::rotation::RotationSteps, RotationError> {
+        crate::rotation::RotationSteps::begin(&self.store)
     }
 
     #[cfg(feature = "testkit")]

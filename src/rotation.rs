@@ -3,20 +3,21 @@
 //! handle tells how far it is. What a step does and why a crash can't harm it is the store's.
 
 mod control;
+mod seat;
 mod steps;
 mod worker;
 
 pub use crate::format::completion::Completion;
 pub use control::{Progress, RotationState, Throttle};
 
-pub(crate) use control::Control;
+pub(crate) use seat::RotationSeat;
 #[cfg(feature = "testkit")]
 pub use steps::RotationSteps;
-pub(crate) use steps::Steps;
-pub(crate) use worker::start;
 
 use std::fmt;
 use std::sync::Arc;
+
+use control::Control;
 
 use crate::error::StoreError;
 
@@ -79,7 +80,7 @@ impl fmt::Debug for Rotation {
 }
 
 impl Rotation {
-    pub(crate) fn new(control: Arc<Control>) -> Self {
+    fn new(control: Arc<Control>) -> Self {
         Self { control }
     }
 

@@ -52,8 +52,11 @@ pub struct RotationSteps {
 
 #[cfg(feature = "testkit")]
 impl RotationSteps {
-    pub(crate) fn new(steps: Option<Steps>) -> Self {
-        Self { steps }
+    pub(crate) fn begin(store: &Arc<Store>) -> Result<Self, super::RotationError> {
+        if store.retired_epochs().is_empty() {
+            store.begin_rotation()?;
+        }
+        Ok(Self { steps: Steps::resume(Arc::clone(store)) })
     }
 
     /// Takes one step: the record of the rotation once it has ended.

@@ -14,7 +14,7 @@ use crate::store::Store;
 ///
 /// # Errors
 /// The system gave no thread.
-pub(crate) fn start(store: &Arc<Store>, steps: Steps) -> io::Result<Arc<Control>> {
+pub(super) fn start(store: &Arc<Store>, steps: Steps) -> io::Result<Arc<Control>> {
     let from = steps.epochs().iter().copied().max().unwrap_or_default();
     let (done, total) = steps.pages();
     let control = Arc::new(Control::new(from, store.active_epoch(), done, total));

@@ -34,6 +34,19 @@ impl Store {
         self.keyring().retired_epochs()
     }
 
+    /// Whether the active data key has reached the age or the use at which its policy wants another
+    /// one. By this machine's clock: one that was put back makes a key due late, one that was put
+    /// forward makes it due early.
+    pub(crate) fn is_rotation_due(&self) -> bool {
+        let unlocked = self.unlocked();
+        let policy = &unlocked.header.policy;
+        let active = unlocked.keyring.active().epoch;
+        let record = unlocked.header.epochs.iter().find(|record| record.epoch == active);
+        let age = record.map_or(0, |record| unix_seconds().saturating_sub(record.created));
+        let sealed = self.sealed_pages.load(Ordering::Acquire);
+        age >= policy.data_key_age_s || sealed >= policy.sealed_pages_soft
+    }
+
     /// The epoch that seals everything new.
     pub(crate) fn active_epoch(&self) -> Epoch {
         self.keyring().active().epoch
