@@ -12,10 +12,13 @@ impl Attacker {
     #[must_use]
     pub fn states_put_back(&self, file: &[u8]) -> Vec<usize> {
         let older = (0..self.history.last()).rev();
-        older.filter(|state| self.is_put_back(file, *state)).collect()
+        older.filter(|state| self.holds_state(file, *state)).collect()
     }
 
-    fn is_put_back(&self, file: &[u8], state: usize) -> bool {
+    /// Whether this file has a state's newest root record, each of its current tag pages, and no
+    /// root record of a later state of this history in the other place.
+    #[must_use]
+    pub fn holds_state(&self, file: &[u8], state: usize) -> bool {
         let is_there = |page: u64, wanted: Option<&[u8]>| {
             let start =
                 usize::try_from(page).unwrap_or(0).saturating_mul(self.history.block_size());
