@@ -47,6 +47,7 @@ pub(crate) fn create(
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
+        forgiving: AtomicBool::new(false),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,

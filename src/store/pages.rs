@@ -133,9 +133,13 @@ impl Store {
         let Some(key) = self.keyring().get(entry.epoch) else { return false };
         let associated_data =
             associated_data(self.keyring().file_id(), entry.epoch, Place::Page(page));
-        Cipher::new(&key.page)
+        let opened = Cipher::new(&key.page)
             .open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes)
-            .is_ok()
+            .is_ok();
+        if self.forgiving.load(Ordering::Acquire) {
+            return self.guard().settle(page, opened);
+        }
+        opened
     }
 
     // A page that doesn't open: torn by the crash that redb is recovering from, or damage.

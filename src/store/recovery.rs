@@ -136,6 +136,7 @@ pub(super) fn open(
         latched: AtomicBool::new(false),
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        forgiving: AtomicBool::new(guard.is_forgiving()),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
