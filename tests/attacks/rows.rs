@@ -92,7 +92,7 @@ fn row_04_a_page_with_its_tag_page_put_back() {
         let attacks = (0..history.last()).flat_map(|state| {
             let page = |part: &Part| Edit::Replay { pages: part.file_pages().into(), state };
             let pages: Vec<Edit> = pages.iter().map(page).collect();
-            let all = pages.iter().copied().collect::<Vec<_>>();
+            let all = pages.to_vec();
             let singles = pages.into_iter().map(|page| vec![page]).chain([all]);
             singles.map(move |edits| {
                 [Edit::Replay { pages: tags, state }].into_iter().chain(edits).collect()

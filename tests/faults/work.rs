@@ -321,7 +321,7 @@ fn live(case: &Case) -> Result<(Outcome, bool), String> {
     if case.phase == Phase::Use {
         disk.arm(case.plan.clone());
     }
-    let mut failed = commits(&*db, case.seed, &mut life)?;
+    let mut failed = commits(&db, case.seed, &mut life)?;
     let fired_in_use = disk.fired() > 0;
     let killed = disk.inner().to_bytes();
     if case.phase == Phase::Close {
