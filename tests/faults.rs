@@ -165,6 +165,7 @@ fn a_sync_or_a_change_of_length_that_fails() {
     let faults = ["fsync error".to_owned(), "resize error".to_owned()];
     let failed = at_every_operation("failed syncs and resizes", &phases, &faults);
     assert!(failed.of(Outcome::Error) > 10, "{failed:?}");
+    assert_eq!(failed.of(Outcome::Right), 0, "a failed sync, and nobody was told: {failed:?}");
     let mut lasting = Tally::default();
     for phase in phases {
         for passing in 0..40 {
@@ -175,6 +176,7 @@ fn a_sync_or_a_change_of_length_that_fails() {
     }
     lasting.print("syncs that fail for ever");
     assert!(lasting.of(Outcome::Error) > 10, "{lasting:?}");
+    assert_eq!(lasting.of(Outcome::Right), 0, "{lasting:?}");
 }
 
 #[test]

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use strongroom::Recovery;
 use strongroom::medium::MemoryMedium;
+use strongroom::redb;
 use strongroom::testkit::{Attack, Part};
+use strongroom::{Error, OpenError, Recovery};
 
 use crate::victim::{Content, Victim, builder, content, key};
 
@@ -111,6 +112,21 @@ fn is_whole(victim: &Victim, file: &[u8], recovery: Recovery, found: &Content) -
             .is_some_and(|fork| (0..=fork.last()).any(|state| is_state(fork, state)))
 }
 
+/// An error is what an attack deserves, but on a clean file with its own root records it must be
+/// ours: if redb finds a page corrupted, it was handed one that isn't current.
+fn refused(victim: &Victim, file: &[u8], verdict: Verdict, error: Error) -> Verdict {
+    let of_redb = match &error {
+        Error::Open(OpenError::Corrupted(_)) => true,
+        Error::Redb(error) => matches!(**error, redb::Error::Corrupted(_)),
+        _ => false,
+    };
+    let roots = 16 * 4096..18 * 4096;
+    let same_roots = file.get(roots.clone()) == victim.attacker.current().get(roots);
+    let outcome =
+        if victim.clean && same_roots && of_redb { Outcome::Wrong } else { verdict.outcome };
+    Verdict { outcome, error: error.to_string(), ..verdict }
+}
+
 /// Opens the file for writing, reads, checks, closes; `again` opens what that left once more.
 fn open_for_writing(victim: &Victim, file: &[u8], again: bool) -> Verdict {
     let medium = MemoryMedium::from_bytes(file.to_vec());
@@ -121,13 +137,13 @@ fn open_for_writing(victim: &Victim, file: &[u8], again: bool) -> Verdict {
     };
     let mut db = match builder().open_on(medium.clone(), &key()) {
         Ok(db) => db,
-        Err(error) => return Verdict { error: error.to_string(), ..verdict },
+        Err(error) => return refused(victim, file, verdict, error.into()),
     };
     verdict.recovery = db.recovery();
     verdict.outcome = Outcome::ErrorAtRead;
     let found = match content(&*db) {
         Ok(found) => found,
-        Err(error) => return Verdict { error: error.to_string(), ..verdict },
+        Err(error) => return refused(victim, file, verdict, error.into()),
     };
     // Whatever was read was read: an error later on doesn't make it right.
     let outcome = judge(victim, file, verdict.recovery, &found);
@@ -137,7 +153,7 @@ fn open_for_writing(victim: &Victim, file: &[u8], again: bool) -> Verdict {
     match db.check_integrity() {
         Ok(true) => {}
         Ok(false) => return Verdict { error: "redb repaired something".to_owned(), ..verdict },
-        Err(error) => return Verdict { error: error.to_string(), ..verdict },
+        Err(error) => return refused(victim, file, verdict, error),
     }
     if let Err(error) = db.close() {
         return Verdict { error: error.to_string(), ..verdict };

@@ -4,6 +4,8 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use strongroom::testkit::{Edit, Span};
+
 use crate::judge::{Outcome, sweep};
 use crate::many;
 use crate::victim::{Victim, big, small};
@@ -47,6 +49,19 @@ fn row_03_every_older_version_of_every_page_put_back() {
         if victim.clean {
             assert_eq!(pages.of(Outcome::WholeState) + parts.of(Outcome::WholeState), 0);
         }
+    }
+}
+
+#[test]
+fn row_04_all_groups_put_back_under_the_newest_roots() {
+    for victim in victims() {
+        let history = victim.attacker.history();
+        let pages = history.blocks_in(history.last());
+        // On the closed file all but its last page, the clean index, which then still fits.
+        let all = Span { first: 20, end: pages - u64::from(victim.clean) };
+        let put_back = |state| Edit::Replay { pages: all, state }.into();
+        let tally = sweep(victim, "all groups put back", (0..history.last()).map(put_back));
+        assert!(tally.errors() > 150, "{tally:?}");
     }
 }
 
