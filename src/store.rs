@@ -85,6 +85,8 @@ pub(crate) struct Store {
     /// redb asked for something since the last look.
     active: AtomicBool,
     guard: Mutex<Guard>,
+    /// The guard has pages to forgive: reads ask it.
+    forgiving: AtomicBool,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
     /// What the durable root record allows the count to reach.

@@ -22,8 +22,10 @@ mod every_cut;
 mod life;
 #[path = "power_cuts/model.rs"]
 mod model;
-#[path = "power_cuts/naive.rs"]
+#[path = "backends/naive.rs"]
 mod naive;
+#[path = "backends/plain.rs"]
+mod plain;
 #[path = "power_cuts/room.rs"]
 mod room;
 #[path = "power_cuts/scenarios.rs"]

@@ -17,7 +17,8 @@ pub(crate) enum RootChoice {
         /// The other copy is not the same clean root and wants to be rewritten as it.
         heal_other: bool,
     },
-    /// It doesn't: the first candidate whose digest fits the tag pages is the state.
+    /// It doesn't: the first candidate whose digest fits the tag pages is the state. The second
+    /// one, if any, is of the sync right before.
     Unclean { candidates: Vec<(RootRecord, CopyId)> },
 }
 
@@ -50,8 +51,11 @@ pub(crate) fn choose_root(
         let heal_other = other.as_ref() != Some(&newest);
         return Ok(RootChoice::Clean { root: Box::new(newest), copy, heal_other });
     }
+    // A crash leaves the newest root and the one before it, never a gap: an older one beside a newer
+    // was put there, and to fall back to it would go back by more than one sync.
+    let before = other.filter(|other| other.sync.next() == newest.sync);
     let mut candidates = vec![(newest, copy)];
-    candidates.extend(other.map(|other| (other, copy.other())));
+    candidates.extend(before.map(|before| (before, copy.other())));
     Ok(RootChoice::Unclean { candidates })
 }
 
@@ -131,6 +135,9 @@ mod tests {
             (None, some(5, true), "clean 5 copy B heal"),
             (some(5, false), some(6, false), "6 copy B, 5 copy A"),
             (some(7, false), some(6, false), "7 copy A, 6 copy B"),
+            // Not the state before: no crash left it there.
+            (some(7, false), some(5, false), "7 copy A"),
+            (some(3, true), some(7, false), "7 copy B"),
             // A clean close writes both copies alike.
             (some(6, true), some(6, true), "clean 6 copy A"),
             // It was cut off after the first: the other is the state before.

@@ -50,6 +50,7 @@ pub(crate) fn create(
         closed: AtomicBool::new(false),
         active: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
+        forgiving: AtomicBool::new(false),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,

@@ -45,6 +45,27 @@ impl Guard {
         self.creating
     }
 
+    /// Whether some page may still be torn.
+    pub(super) fn is_forgiving(&self) -> bool {
+        self.forgiven.values().any(|fresh| *fresh != 0)
+    }
+
+    /// What the first read of a page found out holds for all later ones: a page that opened is whole,
+    /// and one that redb was given as zeros stays zeros. Returns whether this read counts as opened.
+    ///
+    /// Else a medium that shows other bytes the second time would hand zeros to code of redb's that
+    /// relies on pages it has checked.
+    pub(super) fn settle(&mut self, page: PageNo, opened: bool) -> bool {
+        if self.zeroed.contains(&page) {
+            return false;
+        }
+        let (group, place) = layout::place_of(page);
+        if opened && let Some(fresh) = self.forgiven.get_mut(&group) {
+            *fresh &= !(1 << place);
+        }
+        opened
+    }
+
     /// Whether a page that doesn't open is to read as zeros; remembers it if so.
     pub(super) fn forgives(&mut self, page: PageNo) -> bool {
         let (group, place) = layout::place_of(page);
@@ -62,8 +83,14 @@ impl Store {
     /// # Errors
     /// Healing failed.
     pub(crate) fn end_guard_strictly(&self) -> Result<(), StoreError> {
-        *self.guard() = Guard::off();
+        self.take_guard();
         self.latch(self.heal_header())
+    }
+
+    fn take_guard(&self) -> Guard {
+        let guard = std::mem::replace(&mut *self.guard(), Guard::off());
+        self.forgiving.store(false, Ordering::Release);
+        guard
     }
 
     /// Ends the guard once redb has opened: from here on every page is strict, for good. One
@@ -83,7 +110,7 @@ impl Store {
     }
 
     fn make_recovery_durable(&self) -> Result<u64, StoreError> {
-        let zeroed = std::mem::replace(&mut *self.guard(), Guard::off()).zeroed;
+        let zeroed = self.take_guard().zeroed;
         self.sealed_pages.fetch_add(zeroed.len() as u64, Ordering::AcqRel); // their tag pages
         let kept = if self.holes.zeroed_pages_stay() { 0 } else { zeroed.len() };
         for page in zeroed.iter().take(kept) {
@@ -96,5 +123,22 @@ impl Store {
         self.sync()?;
         self.heal_header()?;
         Ok(zeroed.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_read_of_a_page_decides_for_the_later_ones() {
+        let (whole, torn, old) = (PageNo(1), PageNo(2), PageNo(3));
+        let mut guard = Guard::recovering(HashMap::from([(GroupNo(0), 0b110)]));
+        assert!(guard.is_forgiving());
+        assert!(guard.settle(whole, true) && !guard.forgives(whole), "whole from now on");
+        assert!(!guard.settle(torn, false) && guard.forgives(torn));
+        assert!(!guard.settle(torn, true) && guard.forgives(torn), "zeros from now on");
+        assert!(!guard.settle(old, false) && !guard.forgives(old), "never forgiven");
+        assert_eq!(guard.zeroed, BTreeSet::from([torn]));
     }
 }

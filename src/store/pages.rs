@@ -110,17 +110,20 @@ impl Store {
             // The page may have been written between the two looks: then look again.
             let before = entry;
             self.entries(group, place, &mut entry)?;
-            if entry == before && no_rotation.is_none() {
-                // Or a rotation is putting it in place: its new entry is there once this lock is.
-                no_rotation = Some(self.resizing.read().unwrap_or_else(PoisonError::into_inner));
-                self.entries(group, place, &mut entry)?;
+            if entry != before {
                 continue;
             }
-            if entry == before {
-                return match read {
-                    Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error.into()),
-                    failed => self.forgive(page, failed.is_err(), out),
-                };
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    return Err(error.into());
+                }
+                // Or a rotation is putting it in place: its new entry is there once this lock is.
+                _ if no_rotation.is_none() => {
+                    let lock = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
+                    no_rotation = Some(lock);
+                    self.entries(group, place, &mut entry)?;
+                }
+                failed => return self.forgive(page, failed.is_err(), out),
             }
         }
     }
@@ -141,9 +144,13 @@ impl Store {
         let keyring = self.keyring();
         let Some(key) = keyring.get(entry.epoch) else { return false };
         let associated_data = associated_data(keyring.file_id(), entry.epoch, Place::Page(page));
-        Cipher::new(&key.page)
+        let opened = Cipher::new(&key.page)
             .open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes)
-            .is_ok()
+            .is_ok();
+        if self.forgiving.load(Ordering::Acquire) {
+            return self.guard().settle(page, opened);
+        }
+        opened
     }
 
     // A page that doesn't open: torn by the crash that redb is recovering from, or damage.

@@ -149,6 +149,7 @@ pub(super) fn open(
         write_failed: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         active: AtomicBool::new(false),
+        forgiving: AtomicBool::new(guard.is_forgiving()),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),

@@ -1,8 +1,5 @@
 //! What the harness needs of a database under test, and plain redb as the first of them.
 
-use std::io;
-
-use strongroom::medium::Medium;
 use strongroom::redb;
 use strongroom::testkit::{CrashMedium, Hole};
 
@@ -44,32 +41,6 @@ pub trait Room: Sized {
     fn check_integrity(&mut self) -> Result<bool, String>;
     /// Closes cleanly.
     fn close(self) -> Result<(), String>;
-}
-
-/// redb straight on the medium: what a crash does to it is the yardstick.
-#[derive(Debug)]
-pub struct PlainBackend(pub CrashMedium);
-
-impl redb::StorageBackend for PlainBackend {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, data)
-    }
 }
 
 /// Plain redb.
@@ -119,7 +90,7 @@ macro_rules! redb_room {
     };
 }
 
-redb_room!(Plain, "plain_redb", PlainBackend);
+redb_room!(Plain, "plain_redb", crate::plain::PlainBackend);
 
 /// redb on [`crate::naive::NaiveBackend`].
 pub struct Naive(redb::Database);

@@ -1,6 +1,8 @@
 //! The layout that suggests itself, and loses databases: each block of 4096 bytes lies encrypted
-//! as nonce, ciphertext and tag, in place. A power cut in the middle of a block leaves one that
-//! doesn't open; redb takes that as a failed read, not as a torn page. The harness must see it.
+//! as nonce, ciphertext and tag, in place, with the block's number as associated data. A power cut
+//! in the middle of a block leaves one that doesn't open; redb takes that as a failed read, not as
+//! a torn page. And an older version of a block opens as well as the newest. The harnesses must see
+//! both.
 
 use std::io;
 use std::sync::Mutex;
@@ -9,27 +11,28 @@ use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use strongroom::medium::Medium;
 use strongroom::redb;
-use strongroom::testkit::{CrashMedium, SeededRandom};
+use strongroom::testkit::SeededRandom;
 
 const PLAIN: u64 = 4096;
-const STORED: u64 = PLAIN + 12 + 16;
+/// Bytes of a block in the file.
+pub const STORED: u64 = PLAIN + 12 + 16;
 
 /// One sealed block after the other, nothing else.
-pub struct NaiveBackend {
-    medium: CrashMedium,
+pub struct NaiveBackend<M> {
+    medium: M,
     cipher: Aes256GcmSiv,
     nonces: Mutex<SeededRandom>,
 }
 
-impl std::fmt::Debug for NaiveBackend {
+impl<M> std::fmt::Debug for NaiveBackend<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("NaiveBackend")
     }
 }
 
-impl NaiveBackend {
+impl<M: Medium> NaiveBackend<M> {
     /// Over this medium. Its nonces repeat from open to open: a toy in that respect too.
-    pub fn new(medium: CrashMedium) -> Self {
+    pub fn new(medium: M) -> Self {
         let cipher = Aes256GcmSiv::new(&[7; 32].into());
         Self { medium, cipher, nonces: Mutex::new(SeededRandom::new(1)) }
     }
@@ -80,7 +83,7 @@ impl NaiveBackend {
     }
 }
 
-impl redb::StorageBackend for NaiveBackend {
+impl<M: Medium> redb::StorageBackend for NaiveBackend<M> {
     fn len(&self) -> io::Result<u64> {
         Ok(self.medium.len()? / STORED * PLAIN)
     }
