@@ -118,7 +118,7 @@ impl Store {
                     return Err(error.into());
                 }
                 // Or a rotation is putting it in place: its new entry is there once this lock is.
-                _ if no_rotation.is_none() => {
+                _ if no_rotation.is_none() && self.keyring().has_retired() => {
                     let lock = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
                     no_rotation = Some(lock);
                     self.entries(group, place, &mut entry)?;
