@@ -1,6 +1,7 @@
 //! Floor 9: how a database is created and opened: the credential, redb's knobs, ours, and the
 //! guard around redb's own recovery. Nothing of the format is decided here.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -18,7 +19,7 @@ use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
-use crate::store::{self, Options};
+use crate::store::{self, Options, Recovered};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
@@ -167,15 +168,27 @@ impl Builder {
         self
     }
 
+    // redb tells its repair callback whenever it walks all its trees, and it has walked them when it
+    // has opened: in a repair, and in an integrity check on open.
+    fn watched_redb(&self) -> (redb::Builder, Rc<Cell<bool>>) {
+        let mut builder = self.redb();
+        let walked = Rc::new(Cell::new(false));
+        let (seen, callback) = (Rc::clone(&walked), self.repair_callback.clone());
+        builder.set_repair_callback(move |session| {
+            seen.set(true);
+            if let Some(callback) = &callback {
+                callback(session);
+            }
+        });
+        (builder, walked)
+    }
+
     fn redb(&self) -> redb::Builder {
         let mut builder = redb::Builder::new();
         if let Some(bytes) = self.cache_size {
             builder.set_cache_size(bytes);
         }
         builder.set_check_integrity_on_open(self.check_integrity_on_open);
-        if let Some(callback) = self.repair_callback.clone() {
-            builder.set_repair_callback(move |session| callback(session));
-        }
         builder
     }
 
@@ -254,8 +267,8 @@ impl Builder {
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().create_with_backend(backend)?;
         store.finish_creation()?;
-        let db = Database::new(db, store, 0);
-        db.tend_keys(self.resume_rotation, self.auto_rotate)?;
+        let db = Database::new(db, store, Recovered::default());
+        db.tend_keys(self.resume_rotation, self.auto_rotate);
         Ok(db)
     }
 
@@ -270,10 +283,11 @@ impl Builder {
     ) -> Result<Database, OpenError> {
         let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
-        let db = self.redb().create_with_backend(backend)?;
-        let torn_pages = store.end_recovery()?;
-        let db = Database::new(db, store, torn_pages);
-        db.tend_keys(self.resume_rotation, self.auto_rotate)?;
+        let (redb, walked) = self.watched_redb();
+        let db = redb.create_with_backend(backend)?;
+        let recovered = store.end_recovery(walked.get())?;
+        let db = Database::new(db, store, recovered);
+        db.tend_keys(self.resume_rotation, self.auto_rotate);
         Ok(db)
     }
 

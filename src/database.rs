@@ -4,9 +4,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::error::{Error, OpenError};
-use crate::rotation::{Rotation, RotationError, RotationSeat};
-use crate::store::{Recovery, Store};
+use crate::error::{Error, OpenError, RotationError};
+use crate::rotation::{Rotation, RotationSeat};
+use crate::store::{Recovered, Recovery, Store};
 use crate::units::Epoch;
 
 /// An open, encrypted database. Dereferences to [`redb::Database`]: transactions, tables and
@@ -39,7 +39,7 @@ use crate::units::Epoch;
 pub struct Database {
     db: redb::Database,
     store: Arc<Store>,
-    torn_pages: u64,
+    recovered: Recovered,
     rotation: RotationSeat,
 }
 
@@ -52,8 +52,8 @@ impl Deref for Database {
 }
 
 impl Database {
-    pub(crate) fn new(db: redb::Database, store: Arc<Store>, torn_pages: u64) -> Self {
-        Self { db, store, torn_pages, rotation: RotationSeat::default() }
+    pub(crate) fn new(db: redb::Database, store: Arc<Store>, recovered: Recovered) -> Self {
+        Self { db, store, recovered, rotation: RotationSeat::default() }
     }
 
     /// Moves pages to the front of the file and cuts it; `true` if that made it smaller. See
@@ -105,11 +105,15 @@ impl Database {
     }
 
     /// Goes on with a rotation that an earlier session began, and watches for one to become due.
-    pub(crate) fn tend_keys(&self, resume: bool, auto: bool) -> Result<(), OpenError> {
-        let tended = if resume { self.rotation.resume(&self.store).map(drop) } else { Ok(()) };
-        let tended =
-            tended.and_then(|()| if auto { self.rotation.watch(&self.store) } else { Ok(()) });
-        tended.map_err(OpenError::io("starting the key rotation"))
+    /// Where the system gives no thread for it, the database is open all the same, and
+    /// [`Database::rotate`] says so.
+    pub(crate) fn tend_keys(&self, resume: bool, auto: bool) {
+        if resume {
+            let _ = self.rotation.resume(&self.store);
+        }
+        if auto {
+            let _ = self.rotation.watch(&self.store);
+        }
     }
 
     /// The rotation that is due, to be taken step by step on the calling thread, for tests that want
@@ -137,7 +141,8 @@ impl Database {
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         let mut recovery = *self.store.recovery();
-        recovery.torn_pages = self.torn_pages;
+        recovery.torn_pages = self.recovered.torn_pages;
+        recovery.lost_pages = self.recovered.lost_pages;
         recovery
     }
 

@@ -13,10 +13,12 @@ use std::path::PathBuf;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
 mod credential;
+mod rotation;
 
 pub use credential::{
     AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
 };
+pub use rotation::RotationError;
 
 /// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
 /// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
@@ -95,7 +97,7 @@ impl fmt::Display for Damage {
                 write!(f, "the tag page of {group} at {offset} was altered, replayed or lost")
             }
             Self::Truncated { offset } => {
-                write!(f, "the file ends before {offset}: it was truncated")
+                write!(f, "bytes are missing from {offset} on: the file was truncated")
             }
             Self::BothRoots => f.write_str(
                 "neither root record opens: both were altered or overwritten; restore a backup",
@@ -144,6 +146,12 @@ pub enum StoreError {
     Latched,
     /// The data key reached its use limit: rotate it. Reading, closing and rotating still work.
     KeyUsedUp,
+    /// Pages that an old data key sealed and that don't open, so that a rotation can't seal them
+    /// anew and can't let the key go.
+    Unreadable {
+        /// How many.
+        pages: u64,
+    },
     /// A call that the format can't carry out.
     Misuse(&'static str),
 }
@@ -161,6 +169,13 @@ impl fmt::Display for StoreError {
                 "the data key has sealed as many pages as its policy allows; copy the tables into a \
                  new database",
             ),
+            Self::Unreadable { pages } => write!(
+                f,
+                "{pages} pages that the old data key sealed don't open, by damage or because a crash \
+                 left them so: open the database once with `Builder::check_integrity_on_open`, which \
+                 finds out which of them are unused, or give them up with \
+                 `Rotation::give_up_unreadable`"
+            ),
             Self::Misuse(what) => f.write_str(what),
         }
     }
@@ -171,7 +186,7 @@ impl StdError for StoreError {
         match self {
             Self::Io(error) => Some(error),
             Self::Damage(damage) => Some(damage),
-            Self::Latched | Self::KeyUsedUp | Self::Misuse(_) => None,
+            Self::Latched | Self::KeyUsedUp | Self::Unreadable { .. } | Self::Misuse(_) => None,
         }
     }
 }
@@ -197,7 +212,9 @@ impl From<StoreError> for io::Error {
             StoreError::Io(error) => error,
             StoreError::Damage(damage) => damage.into(),
             StoreError::Misuse(_) => Self::new(io::ErrorKind::InvalidInput, error),
-            StoreError::Latched | StoreError::KeyUsedUp => Self::other(error),
+            StoreError::Latched | StoreError::KeyUsedUp | StoreError::Unreadable { .. } => {
+                Self::other(error)
+            }
         }
     }
 }
@@ -496,6 +513,8 @@ pub enum Error {
     Damage(Damage),
     /// The store failed.
     Store(StoreError),
+    /// A key rotation stopped.
+    Rotation(RotationError),
     /// redb's own errors.
     Redb(Box<redb::Error>),
 }
@@ -506,6 +525,7 @@ impl fmt::Display for Error {
             Self::Open(error) => write!(f, "{error}"),
             Self::Damage(damage) => write!(f, "{damage}"),
             Self::Store(error) => write!(f, "{error}"),
+            Self::Rotation(error) => write!(f, "{error}"),
             Self::Redb(error) => write!(f, "{error}"),
         }
     }
@@ -517,6 +537,7 @@ impl StdError for Error {
             Self::Open(error) => error.source(),
             Self::Damage(_) => None,
             Self::Store(error) => error.source(),
+            Self::Rotation(error) => error.source(),
             Self::Redb(error) => error.source(),
         }
     }

@@ -45,7 +45,7 @@ pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, CodeError, Damage, Error, OpenError, ProviderError, ProviderFailure, ProviderFault,
-    StoreError, WrongGroups,
+    RotationError, StoreError, WrongGroups,
 };
 pub use format::key_slot::{KdfCost, SlotKind};
 pub use keys::{
@@ -55,7 +55,7 @@ pub use keys::{
 pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;
-pub use rotation::{Completion, Progress, Rotation, RotationError, RotationState, Throttle};
+pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::Recovery;
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};

@@ -19,51 +19,7 @@ use std::sync::Arc;
 
 use control::Control;
 
-use crate::error::StoreError;
-
-/// Why a rotation did not reach its end.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum RotationError {
-    /// It was cancelled; both data keys stay, and `Database::rotate` goes on with it.
-    Cancelled,
-    /// The database was closed; the next open goes on with it.
-    Closed,
-    /// The store failed. Where that was the journal on a full disk, the database works on and
-    /// [`Rotation::resume`] tries again; after any other failure it must be opened again.
-    Store(Arc<StoreError>),
-}
-
-impl fmt::Display for RotationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cancelled => f.write_str(
-                "the rotation was cancelled; both data keys stay readable, and `rotate` goes on \
-                 where it was",
-            ),
-            Self::Closed => f.write_str(
-                "the database was closed before the rotation ended; it goes on when the database \
-                 is opened again",
-            ),
-            Self::Store(error) => write!(f, "the rotation is paused: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for RotationError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Store(error) => Some(&**error),
-            Self::Cancelled | Self::Closed => None,
-        }
-    }
-}
-
-impl From<StoreError> for RotationError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
-    }
-}
+use crate::error::RotationError;
 
 /// A key rotation under way: from `Database::rotate` or `Database::rotation`. Clones are handles on
 /// the same one. Dropping a handle stops nothing; closing the database pauses the rotation, and
@@ -106,6 +62,12 @@ impl Rotation {
     /// Goes on after a pause or a full disk. Does nothing otherwise.
     pub fn resume(&self) {
         self.control.resume();
+    }
+
+    /// Goes on after [`StoreError::Unreadable`] without the pages that don't open: reading one is an
+    /// error, as it was before, and stays one even if the disk would later return the right bytes.
+    pub fn give_up_unreadable(&self) {
+        self.control.give_up_unreadable();
     }
 
     /// Ends the worker after the step that is under way. New pages are sealed under the new data

@@ -23,6 +23,7 @@ use crate::units::{CopyId, PageNo};
 
 mod close;
 mod create;
+mod debris;
 mod guard;
 mod header;
 mod journal;
@@ -38,6 +39,8 @@ mod tags;
 mod tests;
 
 pub use recovery::Recovery;
+
+pub(crate) use guard::Recovered;
 
 use guard::Guard;
 use journal::Sweep;
@@ -87,6 +90,8 @@ pub(crate) struct Store {
     guard: Mutex<Guard>,
     /// The guard has pages to forgive: reads ask it.
     forgiving: AtomicBool,
+    /// redb is opening: what it reads is written down.
+    watching: AtomicBool,
     /// Pages sealed under the active epoch, counting from the bound that the root record held.
     sealed_pages: AtomicU64,
     /// What the durable root record allows the count to reach.
@@ -279,6 +284,7 @@ impl Store {
         }
         // The rotation journal lies where a longer file would have pages.
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?; // a close may have come between
         self.end_journal(&mut sweep)?;
         self.leave_clean_state()?;
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::RotationError;
+use crate::error::RotationError;
 use crate::format::completion::Completion;
 use crate::units::Epoch;
 
@@ -100,6 +100,7 @@ struct Inner {
     started: Instant,
     rested: Duration,
     ended: Option<Result<Completion, RotationError>>,
+    give_up: bool,
     failed: Option<RotationError>,
 }
 
@@ -129,6 +130,7 @@ impl Control {
             started: Instant::now(),
             rested: Duration::ZERO,
             ended: None,
+            give_up: false,
             failed: None,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
@@ -184,6 +186,17 @@ impl Control {
             }
             inner.failed = None;
         });
+    }
+
+    pub(super) fn give_up_unreadable(&self) {
+        self.change(|inner| {
+            inner.give_up = true;
+            inner.failed = None;
+        });
+    }
+
+    pub(super) fn gives_up(&self) -> bool {
+        self.inner().give_up
     }
 
     pub(super) fn cancel(&self) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::steps::Steps;
-use super::{Rotation, RotationError, worker};
+use super::{Rotation, worker};
+use crate::error::RotationError;
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -34,7 +35,10 @@ impl RotationSeat {
     pub(crate) fn rotate(&self, store: &Arc<Store>) -> Result<Rotation, RotationError> {
         let mut seat = self.lock();
         if let Some(control) = seat.as_ref().filter(|control| !control.has_ended()) {
-            return Ok(Rotation::new(Arc::clone(control)));
+            if !control.is_cancelled() {
+                return Ok(Rotation::new(Arc::clone(control)));
+            }
+            control.wait_for_worker();
         }
         if store.retired_epochs().is_empty() {
             store.begin_rotation()?;

@@ -10,27 +10,21 @@ use crate::format::completion::Completion;
 use crate::store::Store;
 use crate::units::{Epoch, GroupNo};
 
-/// Groups whose tag pages are looked through in one step: half a gigabyte of pages.
-const GROUPS_PER_STEP: u64 = 1024;
+/// Groups whose tag pages are looked through in one step, while no sync can pass.
+const GROUPS_PER_STEP: u64 = 64;
 /// Groups whose unused places are wiped in one step.
 const GROUPS_PER_WIPE: u64 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Sealing pages anew; `found` if this pass met any.
-    Sweep {
-        next: GroupNo,
-        found: bool,
-    },
+    Sweep { next: GroupNo, found: bool },
     /// Writing tag pages whose other copy is old, until a pass finds none.
-    Refresh {
-        next: u64,
-        found: bool,
-    },
-    Wipe {
-        next: u64,
-    },
-    End,
+    Refresh { next: u64, found: bool },
+    /// Overwriting what lies in the places of pages that no entry names.
+    Wipe { next: u64 },
+    /// Reading both copies of everything once more.
+    Prove { next: u64 },
 }
 
 /// What a step came to.
@@ -52,18 +46,25 @@ pub struct RotationSteps {
 
 #[cfg(feature = "testkit")]
 impl RotationSteps {
-    pub(crate) fn begin(store: &Arc<Store>) -> Result<Self, super::RotationError> {
+    pub(crate) fn begin(store: &Arc<Store>) -> Result<Self, crate::error::RotationError> {
         if store.retired_epochs().is_empty() {
             store.begin_rotation()?;
         }
         Ok(Self { steps: Steps::resume(Arc::clone(store)) })
     }
 
+    /// As [`crate::Rotation::give_up_unreadable`].
+    pub fn give_up_unreadable(&mut self) {
+        if let Some(steps) = &mut self.steps {
+            steps.give_up_unreadable();
+        }
+    }
+
     /// Takes one step: the record of the rotation once it has ended.
     ///
     /// # Errors
     /// The store's.
-    pub fn step(&mut self) -> Result<Option<Completion>, super::RotationError> {
+    pub fn step(&mut self) -> Result<Option<Completion>, crate::error::RotationError> {
         let Some(steps) = &mut self.steps else { return Ok(None) };
         match steps.step()? {
             Step::More { .. } => Ok(None),
@@ -81,6 +82,10 @@ pub(crate) struct Steps {
     store: Arc<Store>,
     epochs: Vec<Epoch>,
     phase: Phase,
+    /// Pages of this pass that don't open.
+    unreadable: u64,
+    /// Whether they are to be given up.
+    give_up: bool,
 }
 
 impl Steps {
@@ -94,7 +99,7 @@ impl Steps {
         // something, so that a whole one follows.
         let next = store.swept_to();
         let phase = Phase::Sweep { next, found: next > GroupNo(0) };
-        Some(Self { store, epochs, phase })
+        Some(Self { store, epochs, phase, unreadable: 0, give_up: false })
     }
 
     /// The epochs that go.
@@ -123,14 +128,20 @@ impl Steps {
             Phase::Sweep { next, found } => self.sweep(next, found, &mut bytes)?,
             Phase::Refresh { next, found } => self.refresh(next, found)?,
             Phase::Wipe { next } => self.wipe(next)?,
-            Phase::End => return self.end(),
+            Phase::Prove { next } => return self.prove(next),
         };
         Ok(Step::More { bytes })
     }
 
-    fn sweep(&self, next: GroupNo, found: bool, bytes: &mut u64) -> Result<Phase, StoreError> {
+    /// From now on pages that don't open are given up: reading one is an error, as it was.
+    pub(crate) fn give_up_unreadable(&mut self) {
+        self.give_up = true;
+    }
+
+    fn sweep(&mut self, next: GroupNo, found: bool, bytes: &mut u64) -> Result<Phase, StoreError> {
         if next.0 < self.store.groups() {
-            let batch = self.store.prepare_batch(next)?;
+            let batch = self.store.prepare_batch(next, self.give_up)?;
+            self.unreadable += batch.unreadable_count();
             let (after, empty) = (batch.next_group(), batch.is_empty());
             *bytes = batch.bytes();
             self.store.exchange(Some(batch))?;
@@ -138,8 +149,14 @@ impl Steps {
         }
         // The last batch goes in place.
         self.store.exchange(None)?;
+        let unreadable = std::mem::take(&mut self.unreadable);
         if found {
             return Ok(Phase::Sweep { next: GroupNo(0), found: false });
+        }
+        if unreadable > 0 {
+            // Taken again, the step is a pass of its own.
+            self.phase = Phase::Sweep { next: GroupNo(0), found: false };
+            return Err(StoreError::Unreadable { pages: unreadable });
         }
         self.store.end_sweep()?;
         Ok(Phase::Refresh { next: 0, found: false })
@@ -158,23 +175,25 @@ impl Steps {
     }
 
     fn wipe(&self, next: u64) -> Result<Phase, StoreError> {
-        if next < self.store.groups() {
+        let groups = self.store.groups_on_disk();
+        if next < groups {
             let after = next + GROUPS_PER_WIPE;
-            self.store.wipe_unused(next..after.min(self.store.groups()))?;
+            self.store.wipe_unused(next..after.min(groups))?;
             return Ok(Phase::Wipe { next: after });
         }
-        Ok(Phase::End)
+        Ok(Phase::Prove { next: 0 })
     }
 
     // The proof: a pass over all tag pages in both copies, and both root records.
-    fn end(&mut self) -> Result<Step, StoreError> {
-        let mut next = 0;
-        while next < self.store.groups() {
-            if self.store.refresh_tag_pages(next..next + GROUPS_PER_STEP)? > 0 {
-                self.phase = Phase::Sweep { next: GroupNo(0), found: false };
-                return Ok(Step::More { bytes: 0 });
-            }
-            next += GROUPS_PER_STEP;
+    fn prove(&mut self, next: u64) -> Result<Step, StoreError> {
+        if next < self.store.groups() {
+            let after = next + GROUPS_PER_STEP;
+            let stale = self.store.refresh_tag_pages(next..after)?;
+            self.phase = match stale {
+                0 => Phase::Prove { next: after },
+                _ => Phase::Sweep { next: GroupNo(0), found: false },
+            };
+            return Ok(Step::More { bytes: 0 });
         }
         if !self.store.root_records_are_new()? {
             self.store.end_sweep()?;

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Completion;
 use super::control::Control;
 use super::steps::{Step, Steps};
-use super::{Completion, RotationError};
+use crate::error::RotationError;
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -42,6 +43,9 @@ fn run(store: &Store, mut steps: Steps, control: &Control) -> Result<Completion,
             });
         }
         let begun = Instant::now();
+        if control.gives_up() {
+            steps.give_up_unreadable();
+        }
         match steps.step() {
             Ok(Step::Done(completion)) => return Ok(completion),
             Ok(Step::More { bytes }) => {

@@ -22,29 +22,30 @@ impl Store {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let result = if self.may_write_at_close() { self.close_cleanly() } else { Ok(()) };
+        // A forked child has no keys, and other threads of the parent may have held any lock.
+        let result = if self.arena.is_forked_child() { Ok(()) } else { self.close_alone() };
         let unlocked = self.medium.unlock().map_err(StoreError::Io);
         result.and(unlocked)
     }
 
-    // A failed or unfinished open, a failed write, a latch and a forked child all leave the file as
-    // it is. Where a write failed redb has stopped between its header and its pages: a sync now
+    // A failed or unfinished open, a failed write and a latch all leave the file as it is. Where a write failed redb has stopped between its header and its pages: a sync now
     // would make that half commit durable, and mark it clean.
     fn may_write_at_close(&self) -> bool {
         !self.read_only
             && !self.latched.load(Ordering::Acquire)
             && (!self.write_failed.load(Ordering::Acquire) || self.holes.close_after_failed_write())
             && !self.guard().is_held()
-            && !self.arena.is_forked_child()
     }
 
-    fn close_cleanly(&self) -> Result<(), StoreError> {
+    // Waits for whatever is on its way, also where nothing is to be written: the lock on the file is
+    // given back next, and the file is somebody else's then.
+    fn close_alone(&self) -> Result<(), StoreError> {
         let _no_header_commit = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Waits for writes on their way; later ones see that the store is closed.
         drop(self.resizing.write().unwrap_or_else(PoisonError::into_inner));
-        if self.stopped_in_a_flush() || self.latched.load(Ordering::Acquire) {
+        if !self.may_write_at_close() || self.stopped_in_a_flush() {
             return Ok(());
         }
         // A rotation goes on after the next open; what it journaled and did not put in place, it

@@ -51,6 +51,7 @@ pub(crate) fn create(
         active: AtomicBool::new(false),
         guard: Mutex::new(Guard::for_creation()),
         forgiving: AtomicBool::new(false),
+        watching: AtomicBool::new(false),
         sealed_pages: AtomicU64::new(0),
         sealed_pages_bound: AtomicU64::new(0),
         seal_reserve: options.seal_reserve,

@@ -2,13 +2,14 @@
 //! unclean shutdown, exactly the pages that the last sync may have torn read as zeros. Owned by
 //! `Builder` through [`Store::end_recovery`]; a bare backend never has one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::Store;
+use super::debris::PageSet;
 use crate::error::StoreError;
 use crate::layout;
-use crate::units::{GroupNo, PageNo};
+use crate::units::PageNo;
 
 /// What is held back, and what is forgiven.
 #[derive(Debug, Default)]
@@ -16,7 +17,11 @@ pub(super) struct Guard {
     held: bool,
     creating: bool,
     /// By group, the pages (bit i: place i) that may be torn.
-    forgiven: HashMap<GroupNo, u128>,
+    forgiven: PageSet,
+    /// By group, the pages that the last sync wrote.
+    fresh: PageSet,
+    /// By group, the pages that redb read.
+    read: PageSet,
     /// Those that redb was given as zeros.
     zeroed: BTreeSet<PageNo>,
 }
@@ -28,8 +33,8 @@ impl Guard {
     }
 
     /// Syncs are held back; these pages may be torn.
-    pub(super) fn recovering(forgiven: HashMap<GroupNo, u128>) -> Self {
-        Self { held: true, forgiven, ..Self::default() }
+    pub(super) fn recovering(forgiven: PageSet, fresh: PageSet) -> Self {
+        Self { held: true, forgiven, fresh, ..Self::default() }
     }
 
     /// Syncs are held back while redb makes its first pages; it may set the length.
@@ -43,6 +48,14 @@ impl Guard {
 
     pub(super) fn creating(&self) -> bool {
         self.creating
+    }
+
+    /// Writes down that redb read `pages` pages from `first` on.
+    pub(super) fn note_read(&mut self, first: PageNo, pages: usize) {
+        for page in (first.0..).take(pages).map(PageNo) {
+            let (group, place) = layout::place_of(page);
+            *self.read.entry(group).or_default() |= 1 << place;
+        }
     }
 
     /// Whether some page may still be torn.
@@ -77,6 +90,15 @@ impl Guard {
     }
 }
 
+/// What the end of a recovery found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Recovered {
+    /// Torn pages that redb was given as zeros.
+    pub(crate) torn_pages: u64,
+    /// Pages given up as debris.
+    pub(crate) lost_pages: u64,
+}
+
 impl Store {
     /// Ends the guard before redb has seen the store, for a bare backend: no page is forgiven.
     ///
@@ -90,12 +112,13 @@ impl Store {
     fn take_guard(&self) -> Guard {
         let guard = std::mem::replace(&mut *self.guard(), Guard::off());
         self.forgiving.store(false, Ordering::Release);
+        self.watching.store(false, Ordering::Release);
         guard
     }
 
     /// Ends the guard once redb has opened: from here on every page is strict, for good. One
-    /// ordinary sync carries what redb repaired, then stale header copies are healed. Returns how
-    /// many torn pages redb was given as zeros.
+    /// ordinary sync carries what redb repaired, then stale header copies are healed. `walked` says
+    /// that redb walked all its trees.
     ///
     /// Those pages become absent in the same sync. redb read each of them as zeros and then either
     /// gave up the commit that held it, so that it is free, or found the commit whole: its
@@ -105,12 +128,12 @@ impl Store {
     /// # Errors
     /// A read, the sync or the healing failed: the store is latched, so that nothing half mended is
     /// marked clean, and the next open recovers again.
-    pub(crate) fn end_recovery(&self) -> Result<u64, StoreError> {
-        self.latch(self.make_recovery_durable())
+    pub(crate) fn end_recovery(&self, walked: bool) -> Result<Recovered, StoreError> {
+        self.latch(self.make_recovery_durable(walked))
     }
 
-    fn make_recovery_durable(&self) -> Result<u64, StoreError> {
-        let zeroed = self.take_guard().zeroed;
+    fn make_recovery_durable(&self, walked: bool) -> Result<Recovered, StoreError> {
+        let Guard { zeroed, fresh, read, .. } = self.take_guard();
         self.sealed_pages.fetch_add(zeroed.len() as u64, Ordering::AcqRel); // their tag pages
         let kept = if self.holes.zeroed_pages_stay() { 0 } else { zeroed.len() };
         for page in zeroed.iter().take(kept) {
@@ -119,21 +142,23 @@ impl Store {
                 self.with_tag_page(group, |_| ())?;
             }
         }
+        let lost_pages = self.give_up_debris(&fresh, walked.then_some(&read))?;
         self.forget_journal();
         self.sync()?;
         self.heal_header()?;
-        Ok(zeroed.len() as u64)
+        Ok(Recovered { torn_pages: zeroed.len() as u64, lost_pages })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::GroupNo;
 
     #[test]
     fn the_first_read_of_a_page_decides_for_the_later_ones() {
         let (whole, torn, old) = (PageNo(1), PageNo(2), PageNo(3));
-        let mut guard = Guard::recovering(HashMap::from([(GroupNo(0), 0b110)]));
+        let mut guard = Guard::recovering(PageSet::from([(GroupNo(0), 0b110)]), PageSet::new());
         assert!(guard.is_forgiving());
         assert!(guard.settle(whole, true) && !guard.forgives(whole), "whole from now on");
         assert!(!guard.settle(torn, false) && guard.forgives(torn));

@@ -163,8 +163,9 @@ impl Store {
             state.generation = next.header.generation;
             state.dirty = true;
             if next.keyring.active().epoch != self.keyring().active().epoch {
-                // Counting begins anew, and allows for nothing before a root record says so.
-                self.sealed_pages.store(0, Ordering::Release);
+                // Counting begins anew, with the tag pages that the next sync seals, and allows for
+                // nothing before a root record says so.
+                self.sealed_pages.store(state.cache.dirty_count(), Ordering::Release);
                 self.sealed_pages_bound.store(0, Ordering::Release);
             }
             *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);

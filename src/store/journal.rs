@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 
 use super::Store;
 use super::state::Journal;
+use super::sync::LatchOnUnwind;
 use crate::crypto::page::Cipher;
 use crate::error::StoreError;
 use crate::format::associated_data::{Place, associated_data};
@@ -18,7 +19,7 @@ use crate::format::record::SealedRecord;
 use crate::format::root_record::{RootRecord, Tail};
 use crate::format::tag_page::Entry;
 use crate::layout::{self, JournalHalf, PAGE_SIZE, ROWS_PER_JOURNAL_PAGE};
-use crate::units::{FileOffset, GroupNo};
+use crate::units::{FileId, FileOffset, GroupNo, PageNo};
 
 /// Pages in a batch at most: 8 groups, 4 MiB.
 pub(super) const BATCH_PAGES_MAX: usize = 1008;
@@ -29,8 +30,10 @@ pub(crate) struct Batch {
     pub(super) images: Vec<Image>,
     /// The ciphertexts, one an image.
     pub(super) pages: Vec<[u8; PAGE_SIZE]>,
-    /// Pages that don't open although their entry didn't change: debris of a crash, or damage.
-    pub(super) unreadable: Vec<(crate::units::PageNo, Entry)>,
+    /// Pages to be given up: they don't open although their entry didn't change.
+    pub(super) unreadable: Vec<(PageNo, Entry)>,
+    /// Pages that don't open and that nobody said to give up.
+    pub(super) unreadable_count: u64,
     /// The first group that is not in it.
     pub(super) next_group: GroupNo,
 }
@@ -39,6 +42,11 @@ impl Batch {
     /// The first group behind this batch.
     pub(crate) fn next_group(&self) -> GroupNo {
         self.next_group
+    }
+
+    /// Pages of its groups that don't open and stay as they are.
+    pub(crate) fn unreadable_count(&self) -> u64 {
+        self.unreadable_count
     }
 
     /// Bytes of pages that were sealed anew.
@@ -260,6 +268,8 @@ impl Store {
     /// # Errors
     /// A write failed: what is in place is known again only after a reopen, so the caller latches.
     pub(super) fn put_in_place(&self, batch: &Batch) -> Result<(), StoreError> {
+        // A panic of the medium halfway is a failure like any other.
+        let _unwinding = LatchOnUnwind::new(&self.latched);
         let (mut resealed, mut lost) = (0, 0);
         let mut rest = batch.images.as_slice();
         let mut pages = batch.pages.as_slice();
@@ -274,6 +284,9 @@ impl Store {
         for (page, entry) in &batch.unreadable {
             let (group, place) = layout::place_of(*page);
             let _no_writer = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
+            if self.may_open(*page, entry) {
+                continue;
+            }
             lost += u64::from(loop {
                 if let Some(given_up) = self.state_mut().give_up(group, place, entry) {
                     break given_up;
@@ -335,7 +348,7 @@ impl Store {
         cipher: &Cipher,
         image: &mut Image,
         bytes: &mut [u8; PAGE_SIZE],
-        file_id: crate::units::FileId,
+        file_id: FileId,
     ) -> Result<(), StoreError> {
         let nonce = self.nonces.next()?;
         let associated_data = associated_data(file_id, image.new.epoch, Place::Page(image.page));

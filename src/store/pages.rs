@@ -47,6 +47,9 @@ impl Store {
     pub(crate) fn read_pages(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
         self.check_usable()?;
         self.note_activity();
+        if self.watching.load(Ordering::Acquire) {
+            self.guard().note_read(first, out.len() / PAGE_SIZE);
+        }
         let (mut page, mut rest) = (first, out);
         while !rest.is_empty() {
             let run = Run::first_of(page, rest.len() / PAGE_SIZE, ENTRIES_PER_TAG_PAGE);

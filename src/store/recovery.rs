@@ -6,10 +6,10 @@
 //! Nothing is written before the credential has opened the header and a state was chosen, and
 //! then only copies that no state needs.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::debris::PageSet;
 use super::guard::Guard;
 use super::journal::BATCH_PAGES_MAX;
 use super::scan::{self, ScannedPair, TagPages};
@@ -60,6 +60,8 @@ pub struct Recovery {
     pub healed_header: bool,
     /// Torn pages of the last, unacknowledged sync that redb's repair was given as zeros.
     pub torn_pages: u64,
+    /// Pages that redb doesn't use and that the crash left unreadable, given up: debris.
+    pub lost_pages: u64,
     /// Pages that a key rotation was overwriting and that its journal brought back.
     pub journaled_pages: u64,
 }
@@ -70,7 +72,9 @@ struct Chosen {
     copy: CopyId,
     rows: Vec<Row>,
     /// The pages that a crash may have torn without anybody having tampered.
-    forgiven: HashMap<GroupNo, u128>,
+    forgiven: PageSet,
+    /// The pages that the last sync wrote; none where the database was closed cleanly.
+    fresh: PageSet,
 }
 
 pub(super) fn open(
@@ -125,7 +129,8 @@ pub(super) fn open(
     if options.holes.lock_late() {
         medium.lock_now(kind)?;
     }
-    let guard = if read_only { Guard::off() } else { Guard::recovering(chosen.forgiven) };
+    let guard =
+        if read_only { Guard::off() } else { Guard::recovering(chosen.forgiven, chosen.fresh) };
     // A crash may have come after the header commit of a new key and before the first root record
     // under it: what that sync can have sealed.
     let sealed_pages = match chosen.root.epoch == unlocked.keyring.active().epoch {
@@ -150,6 +155,7 @@ pub(super) fn open(
         closed: AtomicBool::new(false),
         active: AtomicBool::new(false),
         forgiving: AtomicBool::new(guard.is_forgiving()),
+        watching: AtomicBool::new(guard.is_held()),
         guard: Mutex::new(guard),
         sealed_pages: AtomicU64::new(sealed_pages),
         sealed_pages_bound: AtomicU64::new(sealed_pages),
@@ -188,9 +194,8 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
 // A file that ends before its root records was cut; without this they would count as unreadable.
 fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
-    let end = layout::root_start(CopyId::B).0 + PAGE_BYTES;
-    if len < end {
-        return Err(Damage::Truncated { offset: FileOffset(end) }.into());
+    if len < layout::root_start(CopyId::B).0 + PAGE_BYTES {
+        return Err(Damage::Truncated { offset: FileOffset(len) }.into());
     }
     Ok(())
 }
@@ -216,7 +221,7 @@ impl Opening<'_> {
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
         let end = layout::data_end(root.logical_len);
         if len < end.0 {
-            return Err(Damage::Truncated { offset: end }.into());
+            return Err(Damage::Truncated { offset: FileOffset(len) }.into());
         }
         let rows = match self.tag_pages.read_clean_index(&root) {
             Some(rows) => rows,
@@ -234,7 +239,7 @@ impl Opening<'_> {
             self.heal_root(&root, copy.other())?;
             recovery.healed_root = true;
         }
-        Ok(Chosen { root, copy, rows, forgiven: HashMap::new() })
+        Ok(Chosen { root, copy, rows, forgiven: PageSet::new(), fresh: PageSet::new() })
     }
 
     /// Case B: a crash. The first candidate whose digest fits the tag pages.
@@ -260,8 +265,9 @@ impl Opening<'_> {
                     if !options.holes.dead_timeline() {
                         recovery.erased_tag_pages = self.erase_dead(&rows, &scan, root.sync)?;
                     }
-                    let forgiven = scan::forgiven(&root, &rows, &scan);
-                    return Ok(Chosen { root, copy, rows, forgiven });
+                    let fresh = scan::fresh(&root, &rows, &scan);
+                    let forgiven = scan::forgiven(&root, &fresh);
+                    return Ok(Chosen { root, copy, rows, forgiven, fresh });
                 }
             }
         }

@@ -1,8 +1,7 @@
 //! Which tag pages are current: from the clean index, or from reading both copies of every one.
 //! Reads only; what follows from it is decided in `recovery` and `format/copies.rs`.
 
-use std::collections::HashMap;
-
+use super::debris::PageSet;
 use crate::crypto::digest::{Digest, DigestKey};
 use crate::error::{Damage, OpenError};
 use crate::format::associated_data::Place;
@@ -126,17 +125,9 @@ impl TagPages<'_> {
     }
 }
 
-/// The pages that the last sync wrote and that a crash in it may have torn. None of them where
-/// redb's last commit used two phases: it wrote its header only after its pages were durable.
-pub(super) fn forgiven(
-    root: &RootRecord,
-    rows: &[Row],
-    scan: &[ScannedPair],
-) -> HashMap<GroupNo, u128> {
-    let mut forgiven = HashMap::new();
-    if root.clean || root.two_phase_commit() {
-        return forgiven;
-    }
+/// The pages that the last sync wrote.
+pub(super) fn fresh(root: &RootRecord, rows: &[Row], scan: &[ScannedPair]) -> PageSet {
+    let mut fresh = PageSet::new();
     for ((group, row), [a, b]) in (0..).map(GroupNo).zip(rows).zip(scan) {
         let scanned = match row.copy {
             CopyId::A => a,
@@ -146,10 +137,16 @@ pub(super) fn forgiven(
             && scanned.sync == root.sync
             && scanned.fresh != 0
         {
-            forgiven.insert(group, scanned.fresh);
+            fresh.insert(group, scanned.fresh);
         }
     }
-    forgiven
+    fresh
+}
+
+/// Those of them that a crash in it may have torn although redb needs them. None where redb's last
+/// commit used two phases: it wrote its header only after its pages were durable.
+pub(super) fn forgiven(root: &RootRecord, fresh: &PageSet) -> PageSet {
+    if root.clean || root.two_phase_commit() { PageSet::new() } else { fresh.clone() }
 }
 
 #[cfg(test)]
@@ -184,8 +181,8 @@ mod tests {
         let row = |sync, copy| Row { sync: SyncSeq(sync), tag: [0; 16], copy };
         let scan = [[copy(5, 0b10), copy(4, 0b1)], [copy(5, 0b1), copy(3, 0b100)]];
         let rows = [row(5, CopyId::A), row(3, CopyId::B)];
-        let found = |root| forgiven(&root, &rows, &scan);
-        assert_eq!(found(root(false, 0b010)), HashMap::from([(GroupNo(0), 0b10)]));
+        let found = |root: RootRecord| forgiven(&root, &fresh(&root, &rows, &scan));
+        assert_eq!(found(root(false, 0b010)), PageSet::from([(GroupNo(0), 0b10)]));
         assert!(found(root(false, 0b110)).is_empty(), "two phases");
         assert!(found(root(true, 0b010)).is_empty(), "clean");
     }

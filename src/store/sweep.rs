@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Store;
 use super::journal::Batch;
+use super::sync::RESERVE_MAX;
 use crate::crypto::page::Cipher;
 use crate::error::StoreError;
 use crate::format::completion::Completion;
@@ -21,11 +22,16 @@ use crate::keys::{Keyring, epochs};
 use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE};
 use crate::units::{CopyId, Epoch, GroupNo, PageNo};
 
+/// Groups that a batch looks at, at most: where nothing is to be done, it is over in a moment.
+const GROUPS_PER_BATCH: u64 = 256;
+
 impl Store {
     /// Makes a new data key the active one: durable in both header copies and named by a root
     /// record before this returns.
     pub(crate) fn begin_rotation(&self) -> Result<(), StoreError> {
         let sealed_pages = self.state().durable.root.sealed_pages;
+        // Syncs on their way may allow for more until the new key is active.
+        let sealed_pages = sealed_pages.saturating_add(RESERVE_MAX);
         self.commit_header(|unlocked| epochs::begin(unlocked, sealed_pages, unix_seconds()))
     }
 
@@ -55,6 +61,12 @@ impl Store {
     /// Groups that the logical length has room for.
     pub(crate) fn groups(&self) -> u64 {
         layout::groups_for(layout::pages_in(self.state().logical_len))
+    }
+
+    /// Groups that the current length or the durable one has room for.
+    pub(crate) fn groups_on_disk(&self) -> u64 {
+        let durable = layout::pages_in(self.state().durable.root.logical_len);
+        self.groups().max(layout::groups_for(durable))
     }
 
     /// Pages of the logical length.
@@ -96,19 +108,21 @@ impl Store {
         self.active.swap(false, Ordering::Relaxed)
     }
 
-    /// Seals anew, in memory, what older keys sealed from group `first` on, up to 4 MiB.
-    pub(crate) fn prepare_batch(&self, first: GroupNo) -> Result<Batch, StoreError> {
+    /// Seals anew, in memory, what older keys sealed from group `first` on: up to 4 MiB, and not
+    /// farther than a look takes a moment. Pages that don't open are given up, or else counted.
+    pub(crate) fn prepare_batch(&self, first: GroupNo, give_up: bool) -> Result<Batch, StoreError> {
         self.check_writable()?;
         let keyring = self.keyring();
         let cipher = Cipher::new(&keyring.active().page);
         let mut batch = Batch { next_group: first, ..Batch::default() };
-        let end = self.groups();
+        let end = self.groups().min(first.0.saturating_add(GROUPS_PER_BATCH));
         while batch.next_group.0 < end {
+            self.check_usable()?; // a close waits for nothing it could read
             let stale = self.stale_entries(batch.next_group, &keyring)?;
             if batch.images.len() + stale.len() > self.batch_pages {
                 break;
             }
-            self.prepare_group(&keyring, &cipher, &stale, &mut batch)?;
+            self.prepare_group(&keyring, &cipher, &stale, give_up, &mut batch)?;
             batch.next_group.0 += 1;
         }
         Ok(batch)
@@ -134,6 +148,7 @@ impl Store {
         keyring: &Keyring,
         cipher: &Cipher,
         stale: &[(PageNo, Entry)],
+        give_up: bool,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
         let (Some((first, _)), Some((last, _))) = (stale.first(), stale.last()) else {
@@ -155,7 +170,10 @@ impl Store {
                 batch.images.push(image);
                 batch.pages.push(*bytes);
             } else if self.is_entry(*page, entry)? {
-                batch.unreadable.push((*page, *entry));
+                match give_up {
+                    true => batch.unreadable.push((*page, *entry)),
+                    false => batch.unreadable_count += 1,
+                }
             }
         }
         Ok(())
@@ -196,14 +214,22 @@ impl Store {
         let journaled = next.as_mut().map_or(Ok(()), |batch| self.journal_batch(batch));
         if journaled.is_err() {
             next = None;
+            self.check_usable()?; // a failed sync latches: nothing is written after it
         }
+        let had_ready = sweep.ready.is_some();
         if let Some(ready) = sweep.ready.take() {
             self.latch(self.put_in_place(&ready))?;
         }
-        if self.state().needs_sync() {
+        if had_ready || next.is_some() {
+            // Also where nothing is dirty: a sync of redb's may have taken it all and be on its way.
             self.sync_on_its_own()?;
         }
         sweep.ready = next;
+        if journaled.is_err() {
+            // A full disk gets back what was written of a journal.
+            self.end_journal(&mut sweep)?;
+            self.cut_file()?;
+        }
         journaled
     }
 

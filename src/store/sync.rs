@@ -19,19 +19,19 @@ use crate::layout;
 use crate::units::{CopyId, GroupNo};
 
 /// The pages that a root record lets the store seal before the next one, at most.
-const RESERVE_MAX: u64 = 1 << 20;
+pub(super) const RESERVE_MAX: u64 = 1 << 20;
 /// And at least.
 pub(super) const RESERVE_MIN: u64 = 256;
 
 /// Latches if a panic comes out of what it guards; not if one was on its way before, since an
 /// application may commit in a `Drop`.
-struct LatchOnUnwind<'a> {
+pub(super) struct LatchOnUnwind<'a> {
     latched: &'a AtomicBool,
     panicking_before: bool,
 }
 
 impl<'a> LatchOnUnwind<'a> {
-    fn new(latched: &'a AtomicBool) -> Self {
+    pub(super) fn new(latched: &'a AtomicBool) -> Self {
         Self { latched, panicking_before: std::thread::panicking() }
     }
 }

@@ -106,6 +106,11 @@ impl TagCache {
         self.dirty.split_off(&first);
     }
 
+    /// Tag pages that the next sync writes.
+    pub(super) fn dirty_count(&self) -> u64 {
+        self.dirty.len() as u64
+    }
+
     pub(super) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
