@@ -8,11 +8,13 @@
 
 mod crash;
 mod crash_log;
+mod cuts;
 mod decoders;
 mod rng;
 
 pub use crate::holes::Hole;
 pub use crash::CrashMedium;
 pub use crash_log::{Crash, Survival, Tearing};
+pub use cuts::{Cut, Cuts, every_cut};
 pub use decoders::{decode_anything, format_snapshot};
 pub use rng::SeededRandom;
