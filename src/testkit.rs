@@ -10,6 +10,7 @@ mod crash;
 mod crash_log;
 mod cuts;
 mod decoders;
+pub mod model;
 mod rng;
 
 pub use crate::holes::Hole;

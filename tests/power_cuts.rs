@@ -18,28 +18,20 @@ use std::time::Instant;
 
 #[path = "power_cuts/every_cut.rs"]
 mod every_cut;
-#[path = "power_cuts/life.rs"]
-mod life;
-#[path = "power_cuts/model.rs"]
-mod model;
 #[path = "power_cuts/naive.rs"]
 mod naive;
-#[path = "power_cuts/room.rs"]
-mod room;
 #[path = "power_cuts/scenarios.rs"]
 mod scenarios;
 #[path = "power_cuts/sweep.rs"]
 mod sweep;
-#[path = "power_cuts/vault.rs"]
-mod vault;
-#[path = "power_cuts/workload.rs"]
-mod workload;
+#[path = "power_cuts/workloads.rs"]
+mod workloads;
 
-use life::Menu;
-use room::{Naive, Plain, Room};
+use every_cut::Workload;
+use naive::Naive;
 use strongroom::testkit::Hole;
+use strongroom::testkit::model::{Menu, Plain, Room, Vault, Verdict};
 use sweep::{Tally, sweep};
-use vault::Vault;
 
 const REPLAY: &str = "cargo test --release --features testkit --test power_cuts -- --nocapture";
 
@@ -113,7 +105,7 @@ fn replay(seed: u64) {
         println!("{line}");
     }
     println!("seed {seed} on {}, hole {hole:?}: {:?}", Vault::NAME, story.verdict);
-    assert!(matches!(story.verdict, life::Verdict::Fine | life::Verdict::CreationCut));
+    assert!(matches!(story.verdict, Verdict::Fine | Verdict::CreationCut));
 }
 
 /// The short name of a hole, for figures.
@@ -133,7 +125,7 @@ fn planted_holes_are_caught_in_random_work() {
         println!("figure: hole_{}_caught_at_seed = {seed}", short(hole));
         println!("{hole:?}: {verdict:?}");
         let whole = sweep::one::<Vault>(None, Menu::All, *seed).verdict;
-        assert_eq!(whole, life::Verdict::Fine, "the same seed without the hole");
+        assert_eq!(whole, Verdict::Fine, "the same seed without the hole");
     }
 }
 
@@ -157,30 +149,50 @@ fn planted_holes_are_caught_by_their_scenarios() {
 
 #[test]
 fn a_sync_never_makes_a_tag_durable_before_its_page() {
-    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &vault::key());
+    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &Vault::key());
     for seed in 0..20 {
         let result = scenarios::sync_while_a_page_is_written(open, seed);
         assert!(result.is_ok(), "seed {seed}: {result:?}");
     }
 }
 
-#[test]
-fn every_operation_of_a_life_can_be_cut() {
-    let lives = asked("POWER_CUT_LIVES").unwrap_or(2);
-    let (mut cuts, mut nested, mut unfinished) = (0, 0, 0);
-    for seed in 0..lives {
-        let count = every_cut::every_cut::<Vault>(seed);
+/// Prints what cutting a life everywhere came to, and fails where something was lost.
+fn cut_everywhere(name: &str, lives: impl Iterator<Item = Workload>) {
+    let mut sum = every_cut::Count::default();
+    for work in lives {
+        let count = every_cut::every_cut::<Vault>(&work);
+        println!(
+            "{name}, {}: {} operations, {} points, {} cuts, {} in recovery",
+            work.name, count.operations, count.points, count.cuts, count.nested
+        );
         for (place, verdict) in count.failures.iter().take(10) {
             println!("{place}: {verdict:?}");
         }
-        assert!(count.failures.is_empty(), "{} failures in life {seed}", count.failures.len());
-        cuts += count.cuts;
-        nested += count.nested;
-        unfinished += count.unfinished;
+        assert!(count.failures.is_empty(), "{} failures in {}", count.failures.len(), work.name);
+        sum.operations += count.operations;
+        sum.points += count.points;
+        sum.cuts += count.cuts;
+        sum.nested += count.nested;
+        sum.unfinished += count.unfinished;
     }
-    println!("figure: every_cut_cuts = {cuts}");
-    println!("figure: every_cut_nested = {nested}");
-    println!("figure: every_cut_creation_unfinished = {unfinished}");
+    println!("figure: {name}_operations = {}", sum.operations);
+    println!("figure: {name}_points = {}", sum.points);
+    println!("figure: {name}_cuts = {}", sum.cuts);
+    println!("figure: {name}_nested = {}", sum.nested);
+    println!("figure: {name}_creation_unfinished = {}", sum.unfinished);
+}
+
+#[test]
+fn ten_fixed_workloads_can_be_cut_anywhere() {
+    let all = workloads::all();
+    assert_eq!(all.len(), 10);
+    cut_everywhere("every_cut", all.into_iter());
+}
+
+#[test]
+fn drawn_lives_can_be_cut_anywhere() {
+    let lives = asked("POWER_CUT_LIVES").unwrap_or(1);
+    cut_everywhere("every_cut_drawn", (0..lives).map(workloads::drawn));
 }
 
 #[test]
@@ -188,7 +200,7 @@ fn a_tag_published_before_its_page_is_caught() {
     let planted = |medium| {
         strongroom::EncryptedBackend::open_planted_on(
             medium,
-            &vault::key(),
+            &Vault::key(),
             Hole::H9PublishBeforeWrite,
         )
     };

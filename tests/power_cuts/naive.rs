@@ -9,6 +9,7 @@ use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use strongroom::medium::Medium;
 use strongroom::redb;
+use strongroom::testkit::model::{CrashBackend, RedbOn};
 use strongroom::testkit::{CrashMedium, SeededRandom};
 
 const PLAIN: u64 = 4096;
@@ -27,13 +28,20 @@ impl std::fmt::Debug for NaiveBackend {
     }
 }
 
-impl NaiveBackend {
-    /// Over this medium. Its nonces repeat from open to open: a toy in that respect too.
-    pub fn new(medium: CrashMedium) -> Self {
+/// redb on it.
+pub type Naive = RedbOn<NaiveBackend>;
+
+impl CrashBackend for NaiveBackend {
+    const NAME: &'static str = "naive";
+
+    /// Its nonces repeat from open to open: a toy in that respect too.
+    fn over(medium: CrashMedium) -> Self {
         let cipher = Aes256GcmSiv::new(&[7; 32].into());
         Self { medium, cipher, nonces: Mutex::new(SeededRandom::new(1)) }
     }
+}
 
+impl NaiveBackend {
     fn load(&self, block: u64) -> io::Result<Vec<u8>> {
         let mut stored = vec![0; STORED as usize];
         self.medium.read_at(block * STORED, &mut stored)?;
