@@ -10,6 +10,7 @@ mod crash;
 mod crash_log;
 mod cuts;
 mod decoders;
+mod insider;
 pub mod model;
 mod rng;
 
@@ -18,4 +19,5 @@ pub use crash::CrashMedium;
 pub use crash_log::{Crash, Survival, Tearing};
 pub use cuts::{Cut, Cuts, every_cut};
 pub use decoders::{decode_anything, format_snapshot};
+pub use insider::Insider;
 pub use rng::SeededRandom;

@@ -87,7 +87,8 @@ fn sort(verdict: &Verdict) -> &'static str {
 }
 
 impl Tally {
-    fn add(&mut self, seed: u64, story: &Story) {
+    /// Counts one more seed.
+    pub fn add(&mut self, seed: u64, story: &Story) {
         self.seeds += 1;
         for (sum, crashes) in self.crashes.iter_mut().zip(story.crashes) {
             *sum += crashes;

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn skewed_numbers_stay_below_their_bound() {
-        for byte in 0..=255 {
+        for byte in 0..=255_u8 {
             let bytes = [byte, byte.wrapping_mul(31), byte];
             assert!(Bytes::new(&bytes).skewed_below(100) < 100);
             assert_eq!(Bytes::new(&bytes).skewed_below(0), 0);
