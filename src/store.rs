@@ -8,13 +8,16 @@
 //! a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::{OpenError, StoreError};
 use crate::holes::Holes;
 use crate::keys::{KdfLimits, KeyProvider, Keyring, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
+use crate::locks::{
+    AtomicBool, AtomicU64, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, PageNo};

@@ -13,6 +13,7 @@ mod decoders;
 mod insider;
 pub mod model;
 mod rng;
+mod yielding;
 
 pub use crate::holes::Hole;
 pub use crash::CrashMedium;
@@ -21,3 +22,4 @@ pub use cuts::{Cut, Cuts, every_cut};
 pub use decoders::{decode_anything, format_snapshot};
 pub use insider::Insider;
 pub use rng::SeededRandom;
+pub use yielding::YieldingMedium;

@@ -7,8 +7,7 @@
 //! then only copies that no state needs.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use super::guard::Guard;
 use super::scan::{self, ScannedPair, TagPages};
@@ -24,6 +23,7 @@ use crate::format::record::SealedRecord;
 use crate::format::root_record::{RootRecord, Tail};
 use crate::keys::{self, KeyProvider, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
+use crate::locks::{AtomicBool, AtomicU64, Mutex, RwLock};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, SyncSeq};
