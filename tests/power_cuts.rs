@@ -18,6 +18,8 @@ use std::time::Instant;
 
 #[path = "power_cuts/every_cut.rs"]
 mod every_cut;
+#[path = "power_cuts/lying_disk.rs"]
+mod lying_disk;
 #[path = "power_cuts/naive.rs"]
 mod naive;
 #[path = "power_cuts/scenarios.rs"]
@@ -157,10 +159,14 @@ fn a_sync_never_makes_a_tag_durable_before_its_page() {
 }
 
 /// Prints what cutting a life everywhere came to, and fails where something was lost.
-fn cut_everywhere(name: &str, lives: impl Iterator<Item = Workload>) {
+fn everywhere(
+    name: &str,
+    lives: impl Iterator<Item = Workload>,
+    visit: fn(&Workload) -> every_cut::Count,
+) {
     let mut sum = every_cut::Count::default();
     for work in lives {
-        let count = every_cut::every_cut::<Vault>(&work);
+        let count = visit(&work);
         println!(
             "{name}, {}: {} operations, {} points, {} cuts, {} in recovery",
             work.name, count.operations, count.points, count.cuts, count.nested
@@ -186,13 +192,37 @@ fn cut_everywhere(name: &str, lives: impl Iterator<Item = Workload>) {
 fn ten_fixed_workloads_can_be_cut_anywhere() {
     let all = workloads::all();
     assert_eq!(all.len(), 10);
-    cut_everywhere("every_cut", all.into_iter());
+    everywhere("every_cut", all.into_iter(), every_cut::every_cut::<Vault>);
+}
+
+#[test]
+fn every_sync_and_every_write_of_them_can_fail() {
+    everywhere("every_fault", workloads::all().into_iter(), every_cut::every_fault::<Vault>);
 }
 
 #[test]
 fn drawn_lives_can_be_cut_anywhere() {
     let lives = asked("POWER_CUT_LIVES").unwrap_or(1);
-    cut_everywhere("every_cut_drawn", (0..lives).map(workloads::drawn));
+    let lives = (0..lives).map(workloads::drawn);
+    everywhere("every_cut_drawn", lives, every_cut::every_cut::<Vault>);
+}
+
+#[test]
+fn a_disk_that_lies_gives_an_error_or_a_commit_never_a_mix() {
+    let (mut lied, mut wrong) = (lying_disk::Lied::default(), Vec::new());
+    for seed in 0..asked("POWER_CUTS").unwrap_or(2000).min(20_000) {
+        let result = sweep::catching(|| lying_disk::lying_disk(seed, &mut lied));
+        if let Err(error) = result.and_then(|result| result) {
+            println!("seed {seed}: {error}");
+            wrong.push(seed);
+        }
+    }
+    println!("figure: lying_disk_cuts = {}", lied.cuts);
+    println!("figure: lying_disk_refused = {}", lied.refused);
+    println!("figure: lying_disk_older_commit = {}", lied.older);
+    println!("figure: lying_disk_newest_commit = {}", lied.newest);
+    assert!(wrong.is_empty(), "wrong data, or a panic, with seeds {wrong:?}");
+    assert!(lied.cuts > 0 && lied.older > 0, "nothing was ever lost: the disk didn't lie");
 }
 
 #[test]

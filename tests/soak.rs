@@ -60,7 +60,8 @@ fn edited(seed: u64, edits: &mut Edits) -> Result<(), String> {
     }
     let last = Transaction::filling(&mut random, &taste, 5);
     life.step(&Step::Transaction(last)).map_err(|trouble| trouble.to_string())?;
-    if random.chance(0.5) {
+    let closed = random.chance(0.5);
+    if closed {
         life.close().map_err(|trouble| trouble.to_string())?;
     }
     let survival = Survival::Each(random.pick(&[0.0, 0.5, 1.0]).copied().unwrap_or(0.5));
@@ -81,6 +82,10 @@ fn edited(seed: u64, edits: &mut Edits) -> Result<(), String> {
     };
     match after.history.find(&observed) {
         Found::Allowed => edits.newest += 1,
+        Found::Older(by) if closed => {
+            return Err(format!("{by} commits of a closed file lost in silence"));
+        }
+        // As a crash does, an edit of what the last sync wrote may cost that sync.
         Found::Older(_) => edits.older += 1,
         Found::None => {
             return Err(format!("wrong data: {}", observed.difference(life.history.newest())));

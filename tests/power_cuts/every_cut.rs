@@ -2,7 +2,7 @@
 //! point of it, under every kind of crash, and, for each of these cuts, recovery cut again at
 //! every operation of its own.
 
-use strongroom::testkit::model::{Life, NotOpened, Room, Settings, Step, Verdict};
+use strongroom::testkit::model::{Fault, Life, NotOpened, Room, Settings, Step, Verdict};
 use strongroom::testkit::{Crash, CrashMedium, Cut, Cuts, Survival, Tearing};
 
 /// Operations at most in one recovery; more would be a hang.
@@ -38,19 +38,18 @@ pub struct Count {
     pub failures: Vec<(String, Verdict)>,
 }
 
-/// Lives that life until it ends or the cut ends it; `false` where creation didn't return.
-fn live<R: Room>(work: &Workload, cut: Option<Cut>) -> Result<(Life<R>, bool), Verdict> {
+/// Lives that life until it ends or what was planned ends it; `false` where creation didn't return.
+fn live<R: Room>(work: &Workload, plan: impl Fn(&CrashMedium)) -> Result<(Life<R>, bool), Verdict> {
     let mut life = Life::new(CrashMedium::new(7), work.settings);
-    let plan = |medium: &CrashMedium| {
-        if let Some(cut) = cut {
-            cut.plan(medium);
-        }
-    };
     if work.from_creation {
         plan(&life.medium);
     }
-    if !life.create()? {
-        return Ok((life, false));
+    match life.create() {
+        Ok(true) => {}
+        Ok(false) => return Ok((life, false)),
+        // A failed sync or write, in creation.
+        Err(_) if life.crashed() => return Ok((life, false)),
+        Err(verdict) => return Err(verdict),
     }
     if !work.from_creation {
         life.close().map_err(|trouble| Verdict::Misbehaved(trouble.to_string()))?;
@@ -58,14 +57,14 @@ fn live<R: Room>(work: &Workload, cut: Option<Cut>) -> Result<(Life<R>, bool), V
         life.medium = CrashMedium::from_image(7, life.medium.durable_image());
         plan(&life.medium);
         match life.open() {
-            Err(_) if life.medium.is_off() => return Ok((life, true)),
+            Err(_) if life.crashed() => return Ok((life, true)),
             opened => opened?,
         }
     }
     for step in &work.steps {
         match life.step(step) {
             Ok(()) => {}
-            Err(_) if life.medium.is_off() => break,
+            Err(_) if life.crashed() => break,
             Err(trouble) => return Err(Verdict::Misbehaved(trouble.to_string())),
         }
     }
@@ -142,7 +141,7 @@ impl Count {
 /// machine that is off.
 pub fn every_cut<R: Room>(work: &Workload) -> Count {
     let mut count = Count::default();
-    let medium = match live::<R>(work, None) {
+    let medium = match live::<R>(work, |_| ()) {
         Ok((life, _)) => life.medium.clone(),
         Err(verdict) => {
             count.failures.push((format!("{}, no crash at all", work.name), verdict));
@@ -152,7 +151,7 @@ pub fn every_cut<R: Room>(work: &Workload) -> Count {
     count.operations = medium.operations();
     count.points = medium.points().iter().map(|(_, times)| times).sum();
     for cut in Cuts::of(&medium) {
-        let (life, created) = match live::<R>(work, Some(cut)) {
+        let (life, created) = match live::<R>(work, |medium| cut.plan(medium)) {
             Ok((life, created)) if life.medium.is_off() => (life, created),
             Ok(_) => {
                 let verdict = Verdict::Misbehaved("it was never reached again".to_owned());
@@ -179,4 +178,55 @@ pub fn every_cut<R: Room>(work: &Workload) -> Count {
         }
     }
     count
+}
+
+/// What a failed sync leaves, and what happens to the machine afterwards: it runs on, and the
+/// process starts again; or the power goes as well.
+fn aftermaths() -> Vec<(Survival, Crash)> {
+    let lost = Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.0) };
+    let each = [Survival::Each(0.0), Survival::Each(0.5), Survival::OnlyOne];
+    each.into_iter().flat_map(|survival| [(survival, Crash::Kill), (survival, lost)]).collect()
+}
+
+/// Not a cut but a fault: every sync fails once, then every write.
+pub fn every_fault<R: Room>(work: &Workload) -> Count {
+    let mut count = Count::default();
+    let medium = match live::<R>(work, |_| ()) {
+        Ok((life, _)) => life.medium.clone(),
+        Err(verdict) => {
+            count.failures.push((format!("{}, no fault at all", work.name), verdict));
+            return count;
+        }
+    };
+    (count.operations, count.points) = (medium.operations(), 0);
+    let tearing = Tearing::Page4096;
+    for (survival, crash) in aftermaths() {
+        for after in 0..medium.syncs() {
+            count.fault::<R>(work, Fault::FailSync { after, tearing, survival }, crash);
+        }
+    }
+    for crash in [aftermaths()[0].1, aftermaths()[1].1] {
+        for after in 0..medium.operations() - medium.syncs() {
+            count.fault::<R>(work, Fault::FailWrite(after), crash);
+        }
+    }
+    count
+}
+
+impl Count {
+    fn fault<R: Room>(&mut self, work: &Workload, fault: Fault, crash: Crash) {
+        let outcome = live::<R>(work, |medium| fault.plan(medium)).and_then(|(life, created)| {
+            let struck = life.crashed();
+            self.cuts += u64::from(struck);
+            reopen(life.after(crash, self.cuts), created, None)
+        });
+        match outcome {
+            Ok(Outcome::Unfinished) => self.unfinished += 1,
+            Ok(Outcome::Judged { .. }) => {}
+            Err(verdict) => {
+                let place = format!("{}, {fault:?}, then {crash:?}", work.name);
+                self.failures.push((place, verdict));
+            }
+        }
+    }
 }
