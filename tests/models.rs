@@ -1,9 +1,9 @@
 //! Shows with random programs that strongroom stores what it was given. The bare backend is held
 //! against a plain byte array: any offset and length, resize, sync, close, reopen, and a copy of
-//! the medium after a sync. The database is held against the testkit's model, `BTreeMap`s with commit
-//! semantics, over redb's table API: several tables, a multimap, savepoints of both kinds, every
-//! durability, abort, held readers, compaction, clean reopens, and, in a test of its own, crashes and
-//! faults in all of that. `PROPTEST_CASES` sets the number of programs.
+//! the medium after a sync. The database is held against the testkit's model, `BTreeMap`s with
+//! commit semantics, over redb's table API: several tables, a multimap, savepoints of both kinds,
+//! every durability, abort, held readers, compaction, clean reopens, and, in a test of its own,
+//! crashes and faults in all of that. `PROPTEST_CASES` sets the number of programs.
 #![cfg(feature = "testkit")]
 #![allow(
     clippy::unwrap_used,

@@ -3,9 +3,9 @@
 //!
 //! A [`Program`] is plain data: it is drawn from a seed, decoded from a fuzzer's bytes or built by
 //! hand, prints with `{:?}`, and can be shrunk. [`run`] takes it through on any [`Room`]: here
-//! strongroom ([`Vault`]) and plain redb ([`Plain`]). The oracle ([`History`]) knows every committed state
-//! and which of them a crash may leave: the last commit that returned, or a later one; never an
-//! older one, never a mix.
+//! strongroom ([`Vault`]) and plain redb ([`Plain`]). The oracle ([`History`]) knows every
+//! committed state and which of them a crash may leave: the last commit that returned, or a later
+//! one; never an older one, never a mix.
 //!
 //! ```
 //! use strongroom::testkit::SeededRandom;

@@ -1,6 +1,6 @@
 //! A disk that lies: some syncs return at once and make nothing durable. Then a power cut can take
 //! commits that had returned, and nothing that a store does alone can help. What it must do even
-//! so: show a state that was committed, or say that the file is damaged; never a mix, never a panic.
+//! so: show a state that was committed, or say that the file is damaged; never a mix or a panic.
 
 use strongroom::testkit::model::{
     Found, Life, NotOpened, Observed, Program, Room, Step, Taste, Vault,
