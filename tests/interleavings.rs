@@ -51,8 +51,8 @@ const PAGES_PER_GROUP: u64 = 126;
 const GROUPS: u64 = 11;
 /// Two in a group: their entries share a tag page.
 const REGISTERS: u64 = 2 * GROUPS;
-/// Behind the registers: where the file grows and shrinks.
-const END: u64 = GROUPS * PAGES_PER_GROUP;
+/// Behind the registers, in the middle of the last group: where the file grows and shrinks.
+const END: u64 = GROUPS * PAGES_PER_GROUP - 60;
 
 fn key() -> RawKey {
     RawKey::new([0x21; 32])
@@ -125,7 +125,7 @@ impl Scene {
         made.set_len(END * PAGE as u64).unwrap();
         for group in 0..GROUPS {
             // One page for each group, so that all have tag pages.
-            made.write((group * PAGES_PER_GROUP + 100) * PAGE as u64, &[1; PAGE]).unwrap();
+            made.write((group * PAGES_PER_GROUP + 40) * PAGE as u64, &[1; PAGE]).unwrap();
         }
         made.sync_data().unwrap();
         made.close().unwrap();

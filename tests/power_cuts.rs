@@ -14,6 +14,8 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[path = "power_cuts/every_cut.rs"]
@@ -162,11 +164,22 @@ fn a_sync_never_makes_a_tag_durable_before_its_page() {
 fn everywhere(
     name: &str,
     lives: impl Iterator<Item = Workload>,
-    visit: fn(&Workload) -> every_cut::Count,
+    visit: impl Fn(&Workload) -> every_cut::Count + Sync,
 ) {
     let mut sum = every_cut::Count::default();
-    for work in lives {
-        let count = visit(&work);
+    let lives: Vec<_> = lives.collect();
+    let (next, counts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(work) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let count = visit(work);
+                    counts.lock().unwrap().push((work, count));
+                }
+            });
+        }
+    });
+    for (work, count) in counts.into_inner().unwrap() {
         println!(
             "{name}, {}: {} operations, {} points, {} cuts, {} in recovery",
             work.name, count.operations, count.points, count.cuts, count.nested
@@ -190,9 +203,13 @@ fn everywhere(
 
 #[test]
 fn ten_fixed_workloads_can_be_cut_anywhere() {
-    let all = workloads::all();
+    let mut all = workloads::all();
     assert_eq!(all.len(), 10);
-    everywhere("every_cut", all.into_iter(), every_cut::every_cut::<Vault>);
+    if let Ok(part) = std::env::var("POWER_CUT_WORKLOAD") {
+        all.retain(|work| work.name.contains(&part));
+    }
+    let kills_at = asked("EVERY_KILL").map_or(4, |_| 1);
+    everywhere("every_cut", all.into_iter(), |work| every_cut::every_cut::<Vault>(work, kills_at));
 }
 
 #[test]
@@ -204,7 +221,7 @@ fn every_sync_and_every_write_of_them_can_fail() {
 fn drawn_lives_can_be_cut_anywhere() {
     let lives = asked("POWER_CUT_LIVES").unwrap_or(1);
     let lives = (0..lives).map(workloads::drawn);
-    everywhere("every_cut_drawn", lives, every_cut::every_cut::<Vault>);
+    everywhere("every_cut_drawn", lives, |work| every_cut::every_cut::<Vault>(work, 4));
 }
 
 #[test]

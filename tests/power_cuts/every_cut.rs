@@ -2,7 +2,9 @@
 //! point of it, under every kind of crash, and, for each of these cuts, recovery cut again at
 //! every operation of its own.
 
-use strongroom::testkit::model::{Fault, Life, NotOpened, Room, Settings, Step, Verdict};
+use strongroom::testkit::model::{
+    Fault, Life, NotOpened, Op, Room, Settings, Step, Transaction, Verdict,
+};
 use strongroom::testkit::{Crash, CrashMedium, Cut, Cuts, Survival, Tearing};
 
 /// Operations at most in one recovery; more would be a hang.
@@ -73,6 +75,18 @@ fn live<R: Room>(work: &Workload, plan: impl Fn(&CrashMedium)) -> Result<(Life<R
     Ok((life, true))
 }
 
+/// What a recovery overlooked shows after the next crash: one small commit, which leaves most of
+/// the file as the first crash did, and the power goes.
+fn commit_and_cut<R: Room>(life: &mut Life<R>) -> Result<(), Verdict> {
+    let row = Op::Put { table: 0, key: 999_999, length: 9, seed: 9 };
+    let commit = Step::Transaction(Transaction { ops: vec![row], ..Transaction::default() });
+    life.step(&commit).map_err(|trouble| Verdict::FailedToOpen(trouble.to_string()))?;
+    let (tearing, survival) = (Tearing::Sector512, Survival::Each(0.0));
+    life.crash(Crash::PowerCut { tearing, survival });
+    life.open()?;
+    life.judge()
+}
+
 enum Outcome {
     Unfinished,
     Judged { was_cut: bool },
@@ -103,6 +117,9 @@ fn reopen<R: Room>(
         life.judge()?;
     } else if !life.open_cut_creation()? {
         return Ok(Outcome::Unfinished);
+    }
+    if nested.is_none() {
+        commit_and_cut(&mut life)?;
     }
     life.finish()?;
     Ok(Outcome::Judged { was_cut })
@@ -138,8 +155,9 @@ impl Count {
 }
 
 /// The whole of it. One run of the life serves all crashes at one cut: each takes an image of the
-/// machine that is off.
-pub fn every_cut<R: Room>(work: &Workload) -> Count {
+/// machine that is off. Recovery is cut after a power cut at every operation, and after a kill at
+/// every `kills_at`th.
+pub fn every_cut<R: Room>(work: &Workload, kills_at: u64) -> Count {
     let mut count = Count::default();
     let medium = match live::<R>(work, |_| ()) {
         Ok((life, _)) => life.medium.clone(),
@@ -167,13 +185,18 @@ pub fn every_cut<R: Room>(work: &Workload) -> Count {
         for crash in Crash::kinds() {
             count.one(place, life, crash, None);
         }
-        if !matches!(cut, Cut::Operation(_)) {
-            continue;
+        let Cut::Operation(operation) = cut else { continue };
+        let (tearing, survival) = (Tearing::Sector512, Survival::Each(0.5));
+        let mut crashes = vec![Crash::PowerCut { tearing, survival }];
+        // What a kill left in the cache is at risk until the power goes, in recovery as well.
+        if operation % kills_at == 0 {
+            crashes.push(Crash::Kill);
         }
-        let crash = Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.5) };
-        for nested in 0..RECOVERY_MAX {
-            if !count.one(place, life, crash, Some(nested)) {
-                break;
+        for crash in crashes {
+            for nested in 0..RECOVERY_MAX {
+                if !count.one(place, life, crash, Some(nested)) {
+                    break;
+                }
             }
         }
     }
