@@ -69,7 +69,10 @@ fn edited(seed: u64, edits: &mut Edits) -> Result<(), String> {
     let length = after.medium.image().len() as u64;
     for _ in 0..random.between(1, 4) {
         let bit = 1 << random.below(8);
-        after.medium.damage(random.below(length), bit);
+        // A third of them in the two root records, pages 16 and 17, of which there is so much less.
+        let roots = random.chance(0.3);
+        let at = if roots { 16 * 4096 + random.below(8192) } else { random.below(length) };
+        after.medium.damage(at, bit);
     }
     edits.files += 1;
     let observed = match Vault::open(after.medium.clone(), after.settings) {
