@@ -8,13 +8,14 @@
 
 use std::io;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
 use crate::error::{OpenError, StoreError};
 use crate::keys::Credential;
 use crate::layout::{PAGE_BYTES, PAGE_SIZE, PAGE_ZERO_SIZE};
+use crate::locks::Mutex;
 use crate::medium::Medium;
 use crate::store::{self, Options, Recovery, Store};
 use crate::units::PageNo;
@@ -65,7 +66,7 @@ impl EncryptedBackend {
         Self::open_with(medium, key, &options)
     }
 
-    fn open_with(
+    pub(crate) fn open_with(
         medium: impl Medium,
         key: &dyn Credential,
         options: &Options,

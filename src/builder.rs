@@ -183,6 +183,20 @@ impl Builder {
         (builder, walked)
     }
 
+    /// The bare backend of an existing database, strict at all times, with this builder's tag
+    /// cache, seal reserve and planted hole.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    #[cfg(feature = "testkit")]
+    pub fn open_backend_on(
+        &self,
+        medium: impl Medium,
+        key: &dyn Credential,
+    ) -> Result<EncryptedBackend, OpenError> {
+        EncryptedBackend::open_with(medium, key, &self.options)
+    }
+
     fn redb(&self) -> redb::Builder {
         let mut builder = redb::Builder::new();
         if let Some(bytes) = self.cache_size {

@@ -25,5 +25,7 @@ pub use raw_key::RawKey;
 pub use recovery_code::{RecoveryCode, Revealed};
 
 pub(crate) use hierarchy::{Unlocked, create, unlock};
+#[cfg(feature = "testkit")]
+pub(crate) use keyring::DataKey;
 pub(crate) use keyring::Keyring;
 pub(crate) use terms::Terms;

@@ -30,6 +30,7 @@ mod format;
 mod holes;
 mod keys;
 mod layout;
+mod locks;
 pub mod medium;
 mod random;
 mod rotation;

@@ -9,13 +9,16 @@
 //! a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::{OpenError, StoreError};
 use crate::holes::Holes;
 use crate::keys::{Credential, Keyring, Terms, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
+use crate::locks::{
+    AtomicBool, AtomicU64, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::secret::Arena;

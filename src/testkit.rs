@@ -10,16 +10,23 @@
 mod attacker;
 mod crash;
 mod crash_log;
+mod cuts;
 mod decoders;
 mod faults;
+mod insider;
+pub mod model;
 mod old_key;
 mod rng;
+mod yielding;
 
 pub use crate::holes::Hole;
 pub use attacker::{Attack, AttackError, Attacker, Edit, FileHistory, Part, RecordingMedium, Span};
 pub use crash::CrashMedium;
 pub use crash_log::{Crash, Survival, Tearing};
+pub use cuts::{Cut, Cuts, every_cut};
 pub use decoders::{decode_anything, format_snapshot};
 pub use faults::{Fault, FaultKind, FaultPlan, FaultPlanError, FaultyMedium, Place, When};
+pub use insider::Insider;
 pub use old_key::OldKey;
 pub use rng::SeededRandom;
+pub use yielding::YieldingMedium;

@@ -183,3 +183,22 @@ fn readers_see_whole_states_while_commits_wait_for_durability() {
         if commit % 8 == 7 { Durability::Immediate } else { Durability::None }
     });
 }
+
+#[test]
+fn a_write_transaction_outlives_its_database() {
+    let medium = MemoryMedium::new();
+    let db = builder().create_on(medium.clone(), &key()).unwrap();
+    set_up(&db);
+    let txn = db.begin_write().unwrap();
+    txn.open_table(BALLAST).unwrap().insert(1, &*vec![7; 50_000]).unwrap();
+    drop(db);
+    // The handle is gone, the store is not: nobody else may open the file yet.
+    let second = builder().open_on(medium.clone(), &key());
+    assert!(matches!(second, Err(strongroom::OpenError::AlreadyOpen)), "{second:?}");
+    txn.commit().unwrap();
+    let db = builder().open_on(medium, &key()).unwrap();
+    assert!(db.recovery().clean, "the end of the transaction closes the store");
+    check_sum(&*db);
+    let read = db.begin_read().unwrap();
+    assert_eq!(read.open_table(BALLAST).unwrap().get(1).unwrap().unwrap().value().len(), 50_000);
+}

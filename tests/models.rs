@@ -1,8 +1,10 @@
 //! Shows with random programs that strongroom stores what it was given. The bare backend is held
 //! against a plain byte array: any offset and length, resize, sync, close, reopen, and a copy of
-//! the medium after a sync. The database is held against `BTreeMap`s over redb's table API: several
-//! tables, a multimap, savepoints of both kinds, every durability, abort, compaction, clean reopens
-//! and reopens of a copy taken while it was open. `PROPTEST_CASES` sets the number of programs.
+//! the medium after a sync. The database is held against the testkit's model, `BTreeMap`s with
+//! commit semantics, over redb's table API: several tables, a multimap, savepoints of both kinds,
+//! every durability, abort, held readers, compaction, clean reopens, and, in a test of its own,
+//! crashes and faults in all of that. `PROPTEST_CASES` sets the number of programs.
+#![cfg(feature = "testkit")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,17 +12,17 @@
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use strongroom::medium::MemoryMedium;
-use strongroom::redb::{
-    self, Durability, ReadableDatabase, ReadableMultimapTable, ReadableTable, Savepoint,
-    StorageBackend, TableDefinition, WriteTransaction,
+use strongroom::redb::{ReadableDatabase, StorageBackend};
+use strongroom::testkit::model::{
+    self, Fault, Kind, Life, Nested, Op, Program, Round, Settings, Step, Tables, Transaction,
+    Vault, Verdict,
 };
-use strongroom::{Builder, Database, EncryptedBackend, RawKey};
+use strongroom::testkit::{Crash, CrashMedium, Survival, Tearing};
+use strongroom::{EncryptedBackend, RawKey};
 
 const PAGE: usize = 4096;
 /// Two and a half groups of 126 pages.
@@ -145,339 +147,128 @@ fn run_backend(calls: Vec<Call>) -> TestCaseResult {
     check_all(&backend, &model)
 }
 
-const NUMBERS: TableDefinition<u32, &[u8]> = TableDefinition::new("numbers");
-const WORDS: TableDefinition<&str, u64> = TableDefinition::new("words");
-const PAIRS: redb::MultimapTableDefinition<u32, u32> = redb::MultimapTableDefinition::new("pairs");
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Model {
-    numbers: BTreeMap<u32, Vec<u8>>,
-    words: BTreeMap<String, u64>,
-    pairs: BTreeMap<u32, BTreeSet<u32>>,
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Insert(u32, usize),
-    Remove(u32),
-    Range(u32, u32),
-    PopFirst,
-    PopLast,
-    Retain(u32),
-    ExtractRange(u32, u32),
-    Word(u32, u64),
-    Unword(u32),
-    Pair(u32, u32),
-    Unpair(u32, u32),
-    UnpairAll(u32),
-    DropNumbers,
-}
-
-#[derive(Clone, Debug)]
-struct Txn {
-    ops: Vec<Op>,
-    commit: bool,
-    lazy: bool,
-    two_phase: bool,
-    quick_repair: bool,
-    savepoint: Option<bool>,
-    restore: Option<(bool, usize)>,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Txn(Txn),
-    Reopen,
-    OpenACopy,
-    Compact,
-    CheckIntegrity,
-    ForgetSavepoints,
-}
-
 fn op() -> impl Strategy<Value = Op> {
+    let table = 0..3usize;
     let key = 0..200u32;
-    let size = prop_oneof![5 => 0..200usize, 2 => 0..6_000usize, 1 => 20_000..120_000usize];
+    let length = prop_oneof![5 => 0..200u32, 2 => 0..6_000u32, 1 => 20_000..120_000u32];
+    let place = (table.clone(), key.clone());
+    let range = (table.clone(), key.clone(), 0..100u32);
     prop_oneof![
-        8 => (key.clone(), size).prop_map(|(key, len)| Op::Insert(key, len)),
-        3 => key.clone().prop_map(Op::Remove),
-        2 => (key.clone(), key.clone()).prop_map(|(low, high)| Op::Range(low, high)),
-        1 => Just(Op::PopFirst),
-        1 => Just(Op::PopLast),
-        1 => (2..9u32).prop_map(Op::Retain),
-        1 => (key.clone(), key.clone()).prop_map(|(low, high)| Op::ExtractRange(low, high)),
-        3 => (0..50u32, any::<u64>()).prop_map(|(word, value)| Op::Word(word, value)),
-        1 => (0..50u32).prop_map(Op::Unword),
-        3 => (0..9u32, 0..400u32).prop_map(|(key, value)| Op::Pair(key, value)),
+        10 => (place.clone(), length, 0..9u64)
+            .prop_map(|((table, key), length, seed)| Op::Put { table, key, length, seed }),
+        3 => place.prop_map(|(table, key)| Op::Remove { table, key }),
+        2 => range.clone().prop_map(|(table, low, by)| Op::Range(table, low, low + by)),
+        1 => range.prop_map(|(table, low, by)| Op::Extract(table, low, low + by)),
+        1 => table.clone().prop_map(Op::PopFirst),
+        1 => table.clone().prop_map(Op::PopLast),
+        1 => (table.clone(), 2..9u32).prop_map(|(table, divisor)| Op::Retain(table, divisor)),
+        1 => table.prop_map(Op::DropTable),
+        4 => (0..9u32, 0..400u32).prop_map(|(key, value)| Op::Pair(key, value)),
         1 => (0..9u32, 0..400u32).prop_map(|(key, value)| Op::Unpair(key, value)),
         1 => (0..9u32).prop_map(Op::UnpairAll),
-        1 => Just(Op::DropNumbers),
     ]
 }
 
-fn txn() -> impl Strategy<Value = Txn> {
-    let kind =
-        (prop::bool::weighted(0.85), prop::bool::weighted(0.3), any::<bool>(), any::<bool>());
-    let savepoint = prop::option::weighted(0.3, any::<bool>());
-    let restore = prop::option::weighted(0.2, (any::<bool>(), 0..4usize));
-    (vec(op(), 0..25), kind, savepoint, restore).prop_map(|(ops, kind, savepoint, restore)| {
-        let (commit, lazy, two_phase, quick_repair) = kind;
-        Txn { ops, commit, lazy, two_phase, quick_repair, savepoint, restore }
+fn transaction() -> impl Strategy<Value = Transaction> {
+    let kind = || prop_oneof![Just(Kind::Ephemeral), Just(Kind::Persistent)];
+    let flags =
+        (prop::bool::weighted(0.7), any::<bool>(), any::<bool>(), prop::bool::weighted(0.15));
+    let savepoints = (
+        prop::option::weighted(0.3, kind()),
+        prop::option::weighted(0.2, (kind(), 0..4usize)),
+        prop::option::weighted(0.1, 0..4usize),
+    );
+    (vec(op(), 0..25), flags, savepoints).prop_map(|(ops, flags, savepoints)| {
+        let (durable, two_phase, quick_repair, abort) = flags;
+        let (make, restore, delete) = savepoints;
+        Transaction { durable, two_phase, quick_repair, abort, make, restore, delete, ops }
     })
 }
 
+// A seat for rotation: one more line here.
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => txn().prop_map(Step::Txn),
+        12 => transaction().prop_map(Step::Transaction),
         2 => Just(Step::Reopen),
-        2 => Just(Step::OpenACopy),
         1 => Just(Step::Compact),
         1 => Just(Step::CheckIntegrity),
         1 => Just(Step::ForgetSavepoints),
+        1 => Just(Step::Hold),
+        2 => Just(Step::CheckHeld),
+        1 => Just(Step::Release),
     ]
 }
 
-fn word(number: u32) -> String {
-    format!("word {}", number * 7919 % 101)
+/// Small caches, so that pages are evicted in the middle of transactions and read again.
+fn settings() -> impl Strategy<Value = Settings> {
+    let cache_bytes = prop_oneof![Just(0), Just(256 << 10)];
+    let seal_reserve = prop::option::of(5..300u64);
+    (cache_bytes, seal_reserve).prop_map(|(cache_bytes, seal_reserve)| Settings {
+        cache_bytes,
+        tag_cache_bytes: Some(0),
+        seal_reserve,
+        hole: None,
+    })
 }
 
-impl Op {
-    /// Does it to both, and compares what the database answers.
-    fn apply(&self, txn: &WriteTransaction, model: &mut Model) -> TestCaseResult {
-        if let Op::DropNumbers = self {
-            txn.delete_table(NUMBERS).unwrap();
-            model.numbers.clear();
-            return Ok(());
-        }
-        let mut table = txn.open_table(NUMBERS).unwrap();
-        let mut words = txn.open_table(WORDS).unwrap();
-        let mut pairs = txn.open_multimap_table(PAIRS).unwrap();
-        match self {
-            Op::Insert(key, len) => {
-                let value = content(*len, *key as u8);
-                let old = table.insert(key, &*value).unwrap().map(|old| old.value().to_vec());
-                prop_assert_eq!(old, model.numbers.insert(*key, value));
-            }
-            Op::Remove(key) => {
-                let old = table.remove(key).unwrap().map(|old| old.value().to_vec());
-                prop_assert_eq!(old, model.numbers.remove(key));
-            }
-            Op::Range(low, high) if low <= high => {
-                let found = table.range(*low..*high).unwrap().rev().map(Result::unwrap);
-                let found: Vec<_> = found.map(|(k, v)| (k.value(), v.value().to_vec())).collect();
-                let expected = model.numbers.range(*low..*high).rev();
-                let expected: Vec<_> = expected.map(|(k, v)| (*k, v.clone())).collect();
-                prop_assert!(found == expected);
-            }
-            Op::PopFirst => {
-                let found = table.pop_first().unwrap().map(|(key, _)| key.value());
-                prop_assert_eq!(found, model.numbers.pop_first().map(|(key, _)| key));
-            }
-            Op::PopLast => {
-                let found = table.pop_last().unwrap().map(|(key, _)| key.value());
-                prop_assert_eq!(found, model.numbers.pop_last().map(|(key, _)| key));
-            }
-            Op::Retain(modulus) => {
-                table.retain(|key, _| key % modulus != 0).unwrap();
-                model.numbers.retain(|key, _| key % modulus != 0);
-            }
-            Op::ExtractRange(low, high) if low <= high => {
-                let range = table.extract_from_if(*low..*high, |key, _| key % 3 == 0).unwrap();
-                let taken: Vec<_> = range.map(|entry| entry.unwrap().0.value()).collect();
-                let expected: Vec<_> = model.numbers.range(*low..*high).map(|(k, _)| *k).collect();
-                let expected: Vec<_> = expected.into_iter().filter(|key| key % 3 == 0).collect();
-                expected.iter().for_each(|key| drop(model.numbers.remove(key)));
-                prop_assert_eq!(taken, expected);
-            }
-            Op::Word(number, value) => {
-                words.insert(&*word(*number), value).unwrap();
-                model.words.insert(word(*number), *value);
-            }
-            Op::Unword(number) => {
-                let old = words.remove(&*word(*number)).unwrap().map(|old| old.value());
-                prop_assert_eq!(old, model.words.remove(&word(*number)));
-            }
-            Op::Pair(key, value) => {
-                let had = pairs.insert(key, value).unwrap();
-                prop_assert_eq!(had, !model.pairs.entry(*key).or_default().insert(*value));
-            }
-            Op::Unpair(key, value) => {
-                let had = pairs.remove(key, value).unwrap();
-                let values = model.pairs.entry(*key).or_default();
-                prop_assert_eq!(had, values.remove(value));
-            }
-            Op::UnpairAll(key) => {
-                let found: Vec<_> =
-                    pairs.remove_all(key).unwrap().map(|value| value.unwrap().value()).collect();
-                let expected = model.pairs.remove(key).unwrap_or_default();
-                prop_assert!(found.into_iter().eq(expected));
-            }
-            Op::Range(..) | Op::ExtractRange(..) | Op::DropNumbers => {}
-        }
-        Ok(())
-    }
+fn loss() -> impl Strategy<Value = (Tearing, Survival)> {
+    let tearing =
+        prop_oneof![Just(Tearing::WholeWrite), Just(Tearing::Page4096), Just(Tearing::Sector512)];
+    let survival = prop_oneof![
+        Just(Survival::Each(0.0)),
+        Just(Survival::Each(0.5)),
+        Just(Survival::Prefix),
+        Just(Survival::AllButOne),
+        Just(Survival::OnlyOne),
+    ];
+    (tearing, survival)
 }
 
-/// Everything the database holds.
-fn all_of(db: &impl ReadableDatabase) -> Model {
-    let read = db.begin_read().unwrap();
-    let mut model = Model::default();
-    if let Ok(table) = read.open_table(NUMBERS) {
-        let entries = table.iter().unwrap().map(Result::unwrap);
-        model.numbers = entries.map(|(k, v)| (k.value(), v.value().to_vec())).collect();
-    }
-    if let Ok(table) = read.open_table(WORDS) {
-        let entries = table.iter().unwrap().map(Result::unwrap);
-        model.words = entries.map(|(k, v)| (k.value().to_owned(), v.value())).collect();
-    }
-    if let Ok(table) = read.open_multimap_table(PAIRS) {
-        for (key, values) in table.iter().unwrap().map(Result::unwrap) {
-            let values = values.map(|value| value.unwrap().value()).collect();
-            model.pairs.insert(key.value(), values);
-        }
-    }
-    model
+fn crash() -> impl Strategy<Value = Crash> {
+    let power_cut = |(tearing, survival)| Crash::PowerCut { tearing, survival };
+    prop_oneof![1 => Just(Crash::Kill), 3 => loss().prop_map(power_cut)]
 }
 
-fn check_equal(db: &impl ReadableDatabase, model: &Model) -> TestCaseResult {
-    let mut expected = model.clone();
-    expected.pairs.retain(|_, values| !values.is_empty());
-    prop_assert!(all_of(db) == expected, "tables differ from the model");
+fn fault(horizon: u64) -> impl Strategy<Value = Fault> {
+    let fail_sync = (0..horizon.div_ceil(8), loss())
+        .prop_map(|(after, (tearing, survival))| Fault::FailSync { after, tearing, survival });
+    let fail_write = (0..horizon).prop_map(Fault::FailWrite);
+    prop_oneof![3 => (0..horizon).prop_map(Fault::Cut), 1 => fail_sync, 1 => fail_write]
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let nested = (fault(32), crash()).prop_map(|(fault, crash)| Nested { fault, crash });
+    let planned = prop::option::weighted(0.9, (0..6usize, fault(200)));
+    (vec(step(), 1..10), planned, prop::bool::weighted(0.2), crash(), vec(nested, 0..3)).prop_map(
+        |(steps, fault, close, crash, nested)| Round { steps, fault, close, crash, nested },
+    )
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    let cut_creation = prop::option::weighted(0.1, (0..40u64, crash()));
+    (any::<u64>(), settings(), cut_creation, vec(round(), 1..4)).prop_map(
+        |(seed, settings, cut_creation, rounds)| Program { seed, settings, cut_creation, rounds },
+    )
+}
+
+/// Every step, with all that the tables hold compared after it, and at the end once more in a
+/// database opened for reading.
+fn run_database(settings: Settings, steps: &[Step]) -> TestCaseResult {
+    let mut life = Life::<Vault>::new(CrashMedium::new(1), settings);
+    prop_assert_eq!(life.create(), Ok(true));
+    for step in steps {
+        prop_assert_eq!(life.step(step), Ok(()), "{:?}", step);
+        prop_assert_eq!(life.step(&Step::ReadAll), Ok(()), "after {:?}", step);
+        if *step == Step::Reopen {
+            prop_assert!(life.db.as_ref().unwrap().0.recovery().clean);
+        }
+    }
+    prop_assert_eq!(life.close(), Ok(()));
+    let builder = Vault::builder(settings);
+    let db = builder.open_read_only_on(life.medium.clone(), &Vault::key()).unwrap();
+    let found = Tables::read(&db.begin_read().unwrap());
+    prop_assert!(found.as_ref() == Ok(&*life.history.newest().tables), "opened read-only");
     Ok(())
-}
-
-struct Run {
-    medium: MemoryMedium,
-    db: Database,
-    now: Model,
-    /// What a crash would leave: content, and persistent savepoints.
-    durable: (Model, Vec<(u64, Model)>),
-    ephemeral: Vec<(Savepoint, Model)>,
-    persistent: Vec<(u64, Model)>,
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    // Small caches, so that pages are evicted in the middle of transactions and read again.
-    builder.cache_size(256 * 1024).tag_cache_size(0);
-    builder
-}
-
-impl Run {
-    fn txn(&mut self, step: &Txn) -> TestCaseResult {
-        let mut txn = self.db.begin_write().unwrap();
-        // redb refuses persistent savepoints, made or restored past, without durability.
-        let lazy = step.lazy && step.savepoint != Some(true) && step.restore.is_none();
-        if lazy {
-            txn.set_durability(Durability::None).unwrap();
-        }
-        txn.set_two_phase_commit(step.two_phase);
-        txn.set_quick_repair(step.quick_repair);
-        let mut persistent = self.persistent.clone();
-        match step.savepoint {
-            Some(true) => persistent.push((txn.persistent_savepoint().unwrap(), self.now.clone())),
-            Some(false) => {
-                self.ephemeral.push((txn.ephemeral_savepoint().unwrap(), self.now.clone()));
-            }
-            None => {}
-        }
-        let mut model = self.now.clone();
-        if let Some((from_persistent, nth)) = step.restore {
-            if from_persistent && nth < persistent.len() {
-                let savepoint = txn.get_persistent_savepoint(persistent[nth].0).unwrap();
-                txn.restore_savepoint(&savepoint).unwrap();
-                model = persistent[nth].1.clone();
-            } else if !from_persistent && nth < self.ephemeral.len() {
-                txn.restore_savepoint(&self.ephemeral[nth].0).unwrap();
-                model = self.ephemeral[nth].1.clone();
-            }
-            // What was made later is gone with the restore: ask redb which persistent ones stay.
-            let left: BTreeSet<_> = txn.list_persistent_savepoints().unwrap().collect();
-            persistent.retain(|(id, _)| left.contains(id));
-            self.ephemeral.clear();
-        }
-        for op in &step.ops {
-            op.apply(&txn, &mut model)?;
-        }
-        if step.commit {
-            txn.commit().unwrap();
-            (self.now, self.persistent) = (model, persistent);
-            if !lazy {
-                self.durable = (self.now.clone(), self.persistent.clone());
-            }
-        } else {
-            // An ephemeral savepoint of an aborted transaction is not to be relied on.
-            self.ephemeral.clear();
-            txn.abort().unwrap();
-        }
-        Ok(())
-    }
-
-    fn step(mut self, step: &Step) -> Result<Self, TestCaseError> {
-        match step {
-            Step::Txn(txn) => self.txn(txn)?,
-            Step::Reopen => {
-                self.ephemeral.clear();
-                self.db.close().unwrap();
-                self.db = builder().open_on(self.medium.clone(), &key()).unwrap();
-                prop_assert!(self.db.recovery().clean);
-                self.durable = (self.now.clone(), self.persistent.clone());
-            }
-            Step::OpenACopy => {
-                // As after a `kill -9`: everything written is there, nothing was closed.
-                let copy = MemoryMedium::from_bytes(self.medium.to_bytes());
-                self.ephemeral.clear();
-                self.db = builder().open_on(copy.clone(), &key()).unwrap();
-                self.medium = copy;
-                (self.now, self.persistent) = self.durable.clone();
-            }
-            Step::Compact => {
-                self.ephemeral.clear();
-                let compacted = self.db.compact();
-                prop_assert_eq!(compacted.is_ok(), self.persistent.is_empty());
-                if compacted.is_ok() {
-                    self.durable = (self.now.clone(), Vec::new());
-                }
-            }
-            Step::CheckIntegrity => {
-                self.ephemeral.clear();
-                prop_assert!(self.db.check_integrity().unwrap(), "redb repaired something");
-                // It flushes what was committed without durability.
-                self.durable = (self.now.clone(), self.persistent.clone());
-            }
-            Step::ForgetSavepoints => {
-                self.ephemeral.clear();
-                let txn = self.db.begin_write().unwrap();
-                for (id, _) in self.persistent.drain(..) {
-                    prop_assert!(txn.delete_persistent_savepoint(id).unwrap());
-                }
-                txn.commit().unwrap();
-                self.durable = (self.now.clone(), Vec::new());
-            }
-        }
-        check_equal(&*self.db, &self.now)?;
-        Ok(self)
-    }
-}
-
-fn run_database(steps: Vec<Step>) -> TestCaseResult {
-    let medium = MemoryMedium::new();
-    let db = builder().create_on(medium.clone(), &key()).unwrap();
-    let mut run = Run {
-        medium,
-        db,
-        now: Model::default(),
-        durable: (Model::default(), Vec::new()),
-        ephemeral: Vec::new(),
-        persistent: Vec::new(),
-    };
-    for step in &steps {
-        run = run.step(step)?;
-    }
-    let Run { db, medium, now, ephemeral, .. } = run;
-    drop(ephemeral);
-    db.close().unwrap();
-    let db = builder().open_read_only_on(medium, &key()).unwrap();
-    check_equal(&*db, &now)
 }
 
 proptest! {
@@ -489,9 +280,18 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(60))]
+    #![proptest_config(config(200))]
     #[test]
-    fn the_database_is_a_few_btree_maps(steps in vec(step(), 1..30)) {
-        run_database(steps)?;
+    fn the_database_is_a_few_btree_maps(settings in settings(), steps in vec(step(), 1..30)) {
+        run_database(settings, &steps)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+    #[test]
+    fn a_crash_leaves_what_was_committed(program in program()) {
+        let verdict = model::run::<Vault>(&program).verdict;
+        prop_assert!(matches!(verdict, Verdict::Fine | Verdict::CreationCut), "{:?}", verdict);
     }
 }

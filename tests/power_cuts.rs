@@ -14,36 +14,41 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[path = "power_cuts/every_cut.rs"]
 mod every_cut;
-#[path = "power_cuts/life.rs"]
-mod life;
-#[path = "power_cuts/model.rs"]
-mod model;
+#[path = "power_cuts/lying_disk.rs"]
+mod lying_disk;
 #[path = "backends/naive.rs"]
 mod naive;
-#[path = "backends/plain.rs"]
-mod plain;
-#[path = "power_cuts/room.rs"]
-mod room;
 #[path = "power_cuts/scenarios.rs"]
 mod scenarios;
 #[path = "power_cuts/sweep.rs"]
 mod sweep;
-#[path = "power_cuts/vault.rs"]
-mod vault;
-#[path = "power_cuts/workload.rs"]
-mod workload;
+#[path = "power_cuts/workloads.rs"]
+mod workloads;
 
-use life::Menu;
-use room::{Naive, Plain, Room};
-use strongroom::testkit::Hole;
+use every_cut::Workload;
+use naive::NaiveBackend;
+use strongroom::testkit::model::{CrashBackend, Menu, Plain, RedbOn, Room, Vault, Verdict};
+use strongroom::testkit::{CrashMedium, Hole};
 use sweep::{Tally, sweep};
-use vault::Vault;
 
 const REPLAY: &str = "cargo test --release --features testkit --test power_cuts -- --nocapture";
+
+/// redb on the naive layout.
+type Naive = RedbOn<NaiveBackend<CrashMedium>>;
+
+impl CrashBackend for NaiveBackend<CrashMedium> {
+    const NAME: &'static str = "naive";
+
+    fn over(medium: CrashMedium) -> Self {
+        Self::new(medium)
+    }
+}
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {
@@ -115,7 +120,7 @@ fn replay(seed: u64) {
         println!("{line}");
     }
     println!("seed {seed} on {}, hole {hole:?}: {:?}", Vault::NAME, story.verdict);
-    assert!(matches!(story.verdict, life::Verdict::Fine | life::Verdict::CreationCut));
+    assert!(matches!(story.verdict, Verdict::Fine | Verdict::CreationCut));
 }
 
 /// The short name of a hole, for figures.
@@ -135,7 +140,7 @@ fn planted_holes_are_caught_in_random_work() {
         println!("figure: hole_{}_caught_at_seed = {seed}", short(hole));
         println!("{hole:?}: {verdict:?}");
         let whole = sweep::one::<Vault>(None, Menu::All, *seed).verdict;
-        assert_eq!(whole, life::Verdict::Fine, "the same seed without the hole");
+        assert_eq!(whole, Verdict::Fine, "the same seed without the hole");
     }
 }
 
@@ -159,30 +164,93 @@ fn planted_holes_are_caught_by_their_scenarios() {
 
 #[test]
 fn a_sync_never_makes_a_tag_durable_before_its_page() {
-    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &vault::key());
+    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &Vault::key());
     for seed in 0..20 {
         let result = scenarios::sync_while_a_page_is_written(open, seed);
         assert!(result.is_ok(), "seed {seed}: {result:?}");
     }
 }
 
-#[test]
-fn every_operation_of_a_life_can_be_cut() {
-    let lives = asked("POWER_CUT_LIVES").unwrap_or(2);
-    let (mut cuts, mut nested, mut unfinished) = (0, 0, 0);
-    for seed in 0..lives {
-        let count = every_cut::every_cut::<Vault>(seed);
+/// Prints what cutting a life everywhere came to, and fails where something was lost.
+fn everywhere(
+    name: &str,
+    lives: impl Iterator<Item = Workload>,
+    visit: impl Fn(&Workload) -> every_cut::Count + Sync,
+) {
+    let mut sum = every_cut::Count::default();
+    let lives: Vec<_> = lives.collect();
+    let (next, counts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(work) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let count = visit(work);
+                    counts.lock().unwrap().push((work, count));
+                }
+            });
+        }
+    });
+    for (work, count) in counts.into_inner().unwrap() {
+        println!(
+            "{name}, {}: {} operations, {} points, {} cuts, {} in recovery",
+            work.name, count.operations, count.points, count.cuts, count.nested
+        );
         for (place, verdict) in count.failures.iter().take(10) {
             println!("{place}: {verdict:?}");
         }
-        assert!(count.failures.is_empty(), "{} failures in life {seed}", count.failures.len());
-        cuts += count.cuts;
-        nested += count.nested;
-        unfinished += count.unfinished;
+        assert!(count.failures.is_empty(), "{} failures in {}", count.failures.len(), work.name);
+        sum.operations += count.operations;
+        sum.points += count.points;
+        sum.cuts += count.cuts;
+        sum.nested += count.nested;
+        sum.unfinished += count.unfinished;
     }
-    println!("figure: every_cut_cuts = {cuts}");
-    println!("figure: every_cut_nested = {nested}");
-    println!("figure: every_cut_creation_unfinished = {unfinished}");
+    println!("figure: {name}_operations = {}", sum.operations);
+    println!("figure: {name}_points = {}", sum.points);
+    println!("figure: {name}_cuts = {}", sum.cuts);
+    println!("figure: {name}_nested = {}", sum.nested);
+    println!("figure: {name}_creation_unfinished = {}", sum.unfinished);
+}
+
+#[test]
+fn ten_fixed_workloads_can_be_cut_anywhere() {
+    let mut all = workloads::all();
+    assert_eq!(all.len(), 10);
+    if let Ok(part) = std::env::var("POWER_CUT_WORKLOAD") {
+        all.retain(|work| work.name.contains(&part));
+    }
+    let kills_at = asked("EVERY_KILL").map_or(4, |_| 1);
+    everywhere("every_cut", all.into_iter(), |work| every_cut::every_cut::<Vault>(work, kills_at));
+}
+
+#[test]
+fn every_sync_and_every_write_of_them_can_fail() {
+    everywhere("every_fault", workloads::all().into_iter(), every_cut::every_fault::<Vault>);
+}
+
+#[test]
+fn drawn_lives_can_be_cut_anywhere() {
+    let lives = asked("POWER_CUT_LIVES").unwrap_or(1);
+    let lives = (0..lives).map(workloads::drawn);
+    everywhere("every_cut_drawn", lives, |work| every_cut::every_cut::<Vault>(work, 4));
+}
+
+#[test]
+fn a_disk_that_lies_gives_an_error_or_a_commit_never_a_mix() {
+    let (mut lied, mut wrong) = (lying_disk::Lied::default(), Vec::new());
+    for seed in 0..asked("POWER_CUTS").unwrap_or(2000).min(20_000) {
+        let result = sweep::catching(|| lying_disk::lying_disk(seed, &mut lied));
+        if let Err(error) = result.and_then(|result| result) {
+            println!("seed {seed}: {error}");
+            wrong.push(seed);
+        }
+    }
+    println!("figure: lying_disk_cuts = {}", lied.cuts);
+    println!("figure: lying_disk_refused = {}", lied.refused);
+    println!("figure: lying_disk_older_commit = {}", lied.older);
+    println!("figure: lying_disk_newest_commit = {}", lied.newest);
+    assert!(wrong.is_empty(), "wrong data, or a panic, with seeds {wrong:?}");
+    assert!(lied.cuts > 0 && lied.older > 0, "nothing was ever lost: the disk didn't lie");
 }
 
 #[test]
@@ -190,7 +258,7 @@ fn a_tag_published_before_its_page_is_caught() {
     let planted = |medium| {
         strongroom::EncryptedBackend::open_planted_on(
             medium,
-            &vault::key(),
+            &Vault::key(),
             Hole::H9PublishBeforeWrite,
         )
     };

@@ -12,6 +12,9 @@ use crate::secret::SecretKey;
 use crate::units::{CopyId, Epoch, FileId, Generation};
 use crate::wire::{Malformed, Reader, Writer};
 
+#[cfg(feature = "testkit")]
+mod identity;
+
 /// CR LF, a byte with its high bit set and a zero show a file that was transferred as text.
 pub(crate) const MAGIC: [u8; 16] = *b"\x89STRONGROOM\r\n\x1a\n\0";
 /// Key slots of a file.

@@ -2,8 +2,7 @@
 //! written: so a creation that was cut off has no header at all, or is an empty database that
 //! opens and gets its second header copy back.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use super::guard::Guard;
 use super::journal::BATCH_PAGES_MAX;
@@ -16,6 +15,7 @@ use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::keys::{self, Credential, Unlocked};
 use crate::layout::{self, PAGE_ZERO_SIZE};
+use crate::locks::{AtomicBool, AtomicU64, Mutex, RwLock};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, SyncSeq};

@@ -3,8 +3,8 @@
 //! buffer and opened there.
 
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{PoisonError, RwLockReadGuard};
 
 use super::Store;
 use crate::crypto::page::Cipher;
@@ -13,6 +13,7 @@ use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState};
 use crate::keys::Keyring;
 use crate::layout::{self, DATA_PAGES_PER_GROUP, ENTRIES_PER_TAG_PAGE, PAGE_SIZE, PAGE_ZERO_SIZE};
+use crate::locks::RwLockReadGuard;
 use crate::units::{GroupNo, PageNo};
 
 /// Pages sealed into one buffer and written at once.

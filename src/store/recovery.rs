@@ -6,8 +6,7 @@
 //! Nothing is written before the credential has opened the header and a state was chosen, and
 //! then only copies that no state needs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use super::debris::PageSet;
 use super::guard::Guard;
@@ -25,6 +24,7 @@ use crate::format::record::SealedRecord;
 use crate::format::root_record::RootRecord;
 use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
+use crate::locks::{AtomicBool, AtomicU64, Mutex, RwLock};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, SyncSeq};

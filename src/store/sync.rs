@@ -7,7 +7,7 @@
 //! taken under the same lock: so a durable tag is never newer than its page.
 
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::state::{PageZero, PendingTagPage, Snapshot};
@@ -16,6 +16,7 @@ use crate::error::StoreError;
 use crate::format::associated_data::Place;
 use crate::format::clean_index::Row;
 use crate::layout;
+use crate::locks::AtomicBool;
 use crate::units::{CopyId, GroupNo};
 
 /// The pages that a root record lets the store seal before the next one, at most.

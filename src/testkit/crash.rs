@@ -6,196 +6,18 @@
 //! Deterministic: a seed and the same calls give the same bytes. Operations, for counting and
 //! cutting, are writes, length changes and syncs; reads and locks are not.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::crash_log::{self, Pending};
 use super::{Crash, SeededRandom, Survival, Tearing};
 use crate::medium::{CacheDrop, LockKind, Medium};
 
+mod state;
+
+use state::{Locked, State, SyncFault};
+
 type WriteHook = Arc<dyn Fn(u64, &[u8]) + Send + Sync>;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Locked {
-    #[default]
-    Free,
-    Shared(u32),
-    Exclusive,
-}
-
-/// A sync that is to fail: after so many that don't, and what of the log lands then.
-#[derive(Clone, Copy, Debug)]
-struct SyncFault {
-    after: u64,
-    tearing: Tearing,
-    survival: Survival,
-}
-
-#[derive(Debug)]
-struct State {
-    disk: Vec<u8>,
-    view: Vec<u8>,
-    log: Vec<Pending>,
-    random: SeededRandom,
-    operations: u64,
-    syncs: u64,
-    cut_at: Option<u64>,
-    cut_at_point: Option<(&'static str, u64)>,
-    sync_fault: Option<SyncFault>,
-    sync_failed: bool,
-    /// Writes that still succeed before one fails.
-    write_fault: Option<u64>,
-    write_failed: bool,
-    off: bool,
-    points: BTreeMap<&'static str, u64>,
-    last_synced: Vec<(u64, u64)>,
-    locked: Locked,
-}
-
-impl State {
-    fn new(seed: u64, image: Vec<u8>) -> Self {
-        Self {
-            disk: image.clone(),
-            view: image,
-            log: Vec::new(),
-            random: SeededRandom::new(seed),
-            operations: 0,
-            syncs: 0,
-            cut_at: None,
-            cut_at_point: None,
-            sync_fault: None,
-            sync_failed: false,
-            write_fault: None,
-            write_failed: false,
-            off: false,
-            points: BTreeMap::new(),
-            last_synced: Vec::new(),
-            locked: Locked::Free,
-        }
-    }
-
-    fn powered(&self) -> io::Result<()> {
-        if self.off { Err(power_is_off()) } else { Ok(()) }
-    }
-
-    /// Counts one operation; true where the power goes off during this very one.
-    fn begin_operation(&mut self) -> io::Result<bool> {
-        self.powered()?;
-        let cut = self.cut_at == Some(self.operations);
-        self.operations = self.operations.saturating_add(1);
-        self.off = cut;
-        Ok(cut)
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let cut = self.begin_operation()?;
-        let fails = self.write_fault == Some(0);
-        self.write_fault = self.write_fault.and_then(|left| left.checked_sub(1));
-        self.write_failed |= fails;
-        // Of the write that the crash or the fault interrupts some first bytes arrive, perhaps all.
-        let length =
-            if cut || fails { self.random.between(0, data.len() as u64) } else { u64::MAX };
-        let part = usize::try_from(length).ok().and_then(|length| data.get(..length));
-        let data = part.unwrap_or(data);
-        crash_log::write(&mut self.view, offset, data)?;
-        if !data.is_empty() {
-            self.log.push(Pending::Write { offset, data: data.to_vec() });
-        }
-        if fails {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "the disk is full for a moment",
-            ));
-        }
-        if cut { Err(power_is_off()) } else { Ok(()) }
-    }
-
-    fn set_len(&mut self, len: u64) -> io::Result<()> {
-        let cut = self.begin_operation()?;
-        if !cut || self.random.chance(0.5) {
-            crash_log::set_len(&mut self.view, len)?;
-            self.log.push(Pending::Length(len));
-        }
-        if cut { Err(power_is_off()) } else { Ok(()) }
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        if self.begin_operation()? {
-            // The log stays as it is: the crash decides what of it had landed.
-            return Err(power_is_off());
-        }
-        self.syncs = self.syncs.saturating_add(1);
-        match &mut self.sync_fault {
-            Some(fault) if fault.after == 0 => {
-                let fault = *fault;
-                self.sync_fault = None;
-                self.sync_failed = true;
-                self.lose_in_sync(fault.tearing, fault.survival);
-                return Err(io::Error::other("the disk failed during the sync"));
-            }
-            Some(fault) => fault.after = fault.after.saturating_sub(1),
-            None => {}
-        }
-        crash_log::land_all(&mut self.disk, &self.log);
-        self.last_synced = self
-            .log
-            .drain(..)
-            .filter_map(|entry| match entry {
-                Pending::Write { offset, data } => Some((offset, data.len() as u64)),
-                Pending::Length(_) => None,
-            })
-            .collect();
-        Ok(())
-    }
-
-    /// A failed sync: part of the log lands, the rest stays readable and is forgotten as clean.
-    fn lose_in_sync(&mut self, tearing: Tearing, survival: Survival) {
-        let log = std::mem::take(&mut self.log);
-        crash_log::land_some(&mut self.disk, &log, tearing, survival, &mut self.random);
-        if self.disk.len() != self.view.len() {
-            self.log.push(Pending::Length(self.view.len() as u64));
-        }
-    }
-
-    fn crash(&mut self, crash: Crash) {
-        match crash {
-            Crash::PowerCut { tearing, survival } => {
-                let log = std::mem::take(&mut self.log);
-                crash_log::land_some(&mut self.disk, &log, tearing, survival, &mut self.random);
-                self.view.clone_from(&self.disk);
-            }
-            Crash::Kill => {}
-            Crash::FailedSync { tearing, survival } => self.lose_in_sync(tearing, survival),
-        }
-        self.off = false;
-        self.sync_failed = false;
-        self.write_failed = false;
-        self.cut_at = None;
-        self.cut_at_point = None;
-        self.sync_fault = None;
-        self.write_fault = None;
-        self.locked = Locked::Free;
-    }
-
-    fn drop_cache(&mut self, offset: u64, len: u64) {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.view.len());
-        // As with posix_fadvise, a length of 0 means all that follows.
-        let len = if len == 0 { u64::MAX } else { len };
-        let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX);
-        let length = end.min(self.view.len()).saturating_sub(start);
-        let bytes = crash_log::rebuild(&self.disk, &self.log, start, length);
-        let place = self.view.get_mut(start..).and_then(|view| view.get_mut(..length));
-        if let Some(place) = place {
-            place.copy_from_slice(&bytes);
-        }
-    }
-}
-
-fn power_is_off() -> io::Error {
-    io::Error::other("power is off")
-}
 
 struct Machine {
     state: Mutex<State>,
@@ -265,11 +87,12 @@ impl CrashMedium {
     }
 
     /// Takes back what [`CrashMedium::cut_after`], [`CrashMedium::cut_at_point`],
-    /// [`CrashMedium::fail_sync_after`] and [`CrashMedium::fail_write_after`] planned.
+    /// [`CrashMedium::fail_sync_after`], [`CrashMedium::fail_write_after`] and
+    /// [`CrashMedium::lose_syncs_after`] planned.
     pub fn clear_plan(&self) {
         let mut state = self.state();
         (state.cut_at, state.cut_at_point) = (None, None);
-        (state.sync_fault, state.write_fault) = (None, None);
+        (state.sync_fault, state.write_fault, state.lies) = (None, None, None);
     }
 
     /// Lets this many further syncs pass and fails the next one as [`Crash::FailedSync`] says; the
@@ -282,6 +105,14 @@ impl CrashMedium {
     /// reach the cache; the machine runs on, with room on the disk again.
     pub fn fail_write_after(&self, writes: u64) {
         self.state().write_fault = Some(writes);
+    }
+
+    /// A disk that lies: lets this many further syncs pass, and then so many return at once as if
+    /// they had succeeded, while all that was written stays at risk until an honest sync follows.
+    /// No store can keep its promises on such a disk; what can be asked of it is that it never
+    /// shows what was not written.
+    pub fn lose_syncs_after(&self, honest: u64, lost: u64) {
+        self.state().lies = Some((honest, lost));
     }
 
     /// Called with the offset and bytes of every write before it is applied, while no lock of the
@@ -306,6 +137,30 @@ impl CrashMedium {
         Self::boot(state)
     }
 
+    /// The machine as this crash would leave it now, with a seed of its own, while this one and the
+    /// store on it run on: one running store can be crashed any number of times. The same state of
+    /// the machine, crash and seed give the same image.
+    ///
+    /// ```
+    /// use strongroom::medium::Medium;
+    /// use strongroom::testkit::{Crash, CrashMedium, Survival, Tearing};
+    ///
+    /// let disk = CrashMedium::new(1);
+    /// disk.write_at(0, &[7; 8192])?;
+    /// let crash = Crash::PowerCut { tearing: Tearing::Page4096, survival: Survival::OnlyOne };
+    /// let after = disk.image_after(crash, 42);
+    /// assert_eq!(after.image().iter().filter(|byte| **byte == 7).count(), 4096);
+    /// disk.write_at(0, b"and on it goes")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn image_after(&self, crash: Crash, seed: u64) -> Self {
+        let mut state = self.state().clone();
+        state.random = SeededRandom::new(seed);
+        state.crash(crash);
+        Self::boot(state)
+    }
+
     /// Whether the planned cut has happened.
     #[must_use]
     pub fn is_off(&self) -> bool {
@@ -322,6 +177,12 @@ impl CrashMedium {
     #[must_use]
     pub fn write_failed(&self) -> bool {
         self.state().write_failed
+    }
+
+    /// How many syncs returned without making anything durable, as planned.
+    #[must_use]
+    pub fn syncs_lost(&self) -> u64 {
+        self.state().syncs_lost
     }
 
     /// How many writes, length changes and syncs there were, the cut one included.

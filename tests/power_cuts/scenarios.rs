@@ -11,10 +11,9 @@ use strongroom::redb::StorageBackend;
 use strongroom::testkit::{Crash, CrashMedium, Hole, SeededRandom, Survival, Tearing};
 use strongroom::{EncryptedBackend, OpenError};
 
-use crate::life::{Life, Menu};
-use crate::model::{Content, Found, Observed};
-use crate::room::{NotOpened, Room, Settings};
-use crate::vault::{self, Vault};
+use strongroom::testkit::model::{
+    Content, Found, Life, NotOpened, Observed, Room, Settings, Step, Taste, Transaction, Vault,
+};
 
 const PAGE: u64 = 4096;
 const ROOT_A: u64 = 16 * PAGE;
@@ -24,30 +23,80 @@ const ALL_LOST: Crash =
     Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.0) };
 
 fn settings(hole: Option<Hole>) -> Settings {
-    Settings { cache_bytes: 64 << 10, seal_reserve: None, hole }
+    Settings { cache_bytes: 64 << 10, tag_cache_bytes: None, seal_reserve: None, hole }
 }
 
-/// A new database with some random work done.
-fn worked(hole: Option<Hole>, seed: u64) -> Result<(Life, Vault), String> {
-    let mut random = SeededRandom::new(seed);
-    let medium = CrashMedium::new(random.next_u64());
-    let mut life = Life::new(medium, settings(hole), random, Menu::All);
-    let db = Vault::create(life.medium.clone(), life.settings)?;
-    let steps = 1 + life.random.below(6);
-    let mut work = life.work(db);
-    work.fill(20)?;
-    for _ in 0..steps {
-        work.step()?;
+/// A database at work, and what happens to it.
+struct Scene {
+    life: Life<Vault>,
+    random: SeededRandom,
+    taste: Taste,
+}
+
+impl Scene {
+    /// A new database.
+    fn new(settings: Settings, seed: u64) -> Result<Self, String> {
+        let mut random = SeededRandom::new(seed);
+        let mut life = Life::new(CrashMedium::new(random.next_u64()), settings);
+        if !life.create().map_err(|verdict| format!("{verdict:?}"))? {
+            return Err("creation was cut".to_owned());
+        }
+        let taste = Taste::draw(&mut random);
+        Ok(Self { life, random, taste })
     }
-    // Whatever went before, this one is durable.
-    work.fill(2)?;
-    let db = work.db.take().ok_or("no database")?;
-    drop(work);
-    Ok((life, db))
+
+    /// A new database with some random work done.
+    fn worked(hole: Option<Hole>, seed: u64) -> Result<Self, String> {
+        let mut scene = Self::new(settings(hole), seed)?;
+        let steps = 1 + scene.random.below(6);
+        scene.fill(20)?;
+        for _ in 0..steps {
+            let step = Step::draw(&mut scene.random, &scene.taste);
+            scene.step(step)?;
+        }
+        // Whatever went before, this one is durable.
+        scene.fill(2)?;
+        Ok(scene)
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), String> {
+        self.life.step(&step).map_err(|trouble| trouble.to_string())
+    }
+
+    /// One durable transaction that inserts this many rows.
+    fn fill(&mut self, rows: u64) -> Result<(), String> {
+        self.fill_with(rows, false)
+    }
+
+    /// The same, perhaps with quick repair, after which redb opens without looking at any page.
+    fn fill_with(&mut self, rows: u64, quick_repair: bool) -> Result<(), String> {
+        let filling = Transaction::filling(&mut self.random, &self.taste, rows);
+        self.step(Step::Transaction(Transaction { quick_repair, ..filling }))
+    }
+
+    fn put_large(&mut self) -> Result<(), String> {
+        let large = Transaction::large(&mut self.random, &self.taste);
+        self.step(Step::Transaction(large))
+    }
+
+    /// The crash comes now: the database gets to do nothing any more.
+    fn crash(&mut self, crash: Crash) {
+        self.life.medium.cut_after(0);
+        self.life.crash(crash);
+    }
+
+    fn open_and_judge(&mut self) -> Result<(), String> {
+        let opened = self.life.open().and_then(|()| self.life.judge());
+        opened.map_err(|verdict| format!("{verdict:?}"))
+    }
+
+    fn db(&self) -> Result<&Vault, String> {
+        self.life.db.as_ref().ok_or_else(|| "no database".to_owned())
+    }
 }
 
 /// After damage: an error, or exactly the newest state; never an older one.
-fn newest_or_error(life: &mut Life) -> Result<&'static str, String> {
+fn newest_or_error(life: &mut Life<Vault>) -> Result<&'static str, String> {
     let db = match Vault::open(life.medium.clone(), life.settings) {
         Ok(db) => db,
         Err(NotOpened::CreationCut(_) | NotOpened::Failed(_)) => return Ok("open says so"),
@@ -65,19 +114,20 @@ fn newest_or_error(life: &mut Life) -> Result<&'static str, String> {
 /// is there, or an error. In every second run redb itself had no chance to close: the last commit
 /// is then the last sync, and a fallback by one sync loses it.
 pub fn damaged_root_after_clean_close(hole: Option<Hole>, seed: u64) -> Result<(), String> {
-    let (mut life, db) = worked(hole, seed)?;
-    if life.random.chance(0.5) {
+    let mut scene = Scene::worked(hole, seed)?;
+    if scene.random.chance(0.5) {
+        let db = scene.db()?.redb();
         let aborted = panic::catch_unwind(AssertUnwindSafe(|| {
-            let _write = db.redb().begin_write();
+            let _write = db.begin_write();
             panic!("a transaction is dropped while a panic unwinds");
         }));
         assert!(aborted.is_err());
     }
-    db.close()?;
-    let copy = life.random.below(2);
-    let bit = 1 << life.random.below(8);
-    life.medium.damage(ROOT_A + copy * PAGE + life.random.below(PAGE), bit);
-    newest_or_error(&mut life)?;
+    scene.life.close().map_err(|trouble| trouble.to_string())?;
+    let copy = scene.random.below(2);
+    let bit = 1 << scene.random.below(8);
+    scene.life.medium.damage(ROOT_A + copy * PAGE + scene.random.below(PAGE), bit);
+    newest_or_error(&mut scene.life)?;
     Ok(())
 }
 
@@ -86,17 +136,13 @@ pub fn damaged_root_after_clean_close(hole: Option<Hole>, seed: u64) -> Result<(
 /// commit wrote, but an earlier sync of the same commit made durable, since forgiving it takes the
 /// commit back; and any page where redb opens without a walk, since zeros then reach a reader.
 pub fn damaged_old_page(hole: Option<Hole>, seed: u64) -> Result<(), String> {
-    let (mut life, db) = worked(hole, seed)?;
-    let quick_repair = life.random.chance(0.5);
-    let before = life.medium.durable_image();
-    let mut work = life.work(db);
-    work.fill_with(if quick_repair { 5 } else { 400 }, quick_repair)?;
-    let db = work.db.take().ok_or("no database")?;
-    drop(work);
-    let after = life.medium.durable_image();
-    let last_synced = life.medium.last_synced();
-    life.medium = life.medium.crash(ALL_LOST);
-    drop(db);
+    let mut scene = Scene::worked(hole, seed)?;
+    let quick_repair = scene.random.chance(0.5);
+    let before = scene.life.medium.durable_image();
+    scene.fill_with(if quick_repair { 5 } else { 400 }, quick_repair)?;
+    let after = scene.life.medium.durable_image();
+    let last_synced = scene.life.medium.last_synced();
+    scene.crash(ALL_LOST);
     let in_last_sync = |start: u64| {
         last_synced.iter().any(|(offset, length)| *offset < start + PAGE && start < offset + length)
     };
@@ -113,69 +159,52 @@ pub fn damaged_old_page(hole: Option<Hole>, seed: u64) -> Result<(), String> {
             page.iter().any(|byte| *byte != 0) && (quick_repair || changed)
         })
         .collect();
-    let Some(page) = life.random.pick(&old).copied() else { return Ok(()) };
-    life.medium.damage(page + life.random.below(PAGE), 1 << life.random.below(8));
-    newest_or_error(&mut life)?;
+    let Some(page) = scene.random.pick(&old).copied() else { return Ok(()) };
+    scene.life.medium.damage(page + scene.random.below(PAGE), 1 << scene.random.below(8));
+    newest_or_error(&mut scene.life)?;
     Ok(())
 }
 
 /// A commit is lost in part, but only pages behind the end of a leaf's last value: redb's checksums
 /// don't cover them, so it takes the commit for whole. Those pages must stay readable.
 pub fn torn_slack(hole: Option<Hole>, seed: u64) -> Result<(), String> {
-    let (mut life, db) = worked(hole, seed)?;
-    let mut work = life.work(db);
-    work.put_large()?;
-    let tearing = *work.random.pick(&[Tearing::Sector512, Tearing::Page4096]).unwrap();
-    let failed_sync = work.random.chance(0.5);
+    let mut scene = Scene::worked(hole, seed)?;
+    scene.put_large()?;
+    let tearing = *scene.random.pick(&[Tearing::Sector512, Tearing::Page4096]).unwrap();
+    let failed_sync = scene.random.chance(0.5);
     if failed_sync {
-        work.medium.fail_sync_after(0, tearing, Survival::AllButOne);
+        scene.life.medium.fail_sync_after(0, tearing, Survival::AllButOne);
     } else {
         // The commit's writes are as many as the large row before it took, then comes the sync.
-        let before = work.medium.operations();
-        work.put_large()?;
-        work.medium.cut_after(work.medium.operations() - before - 1);
+        let before = scene.life.medium.operations();
+        scene.put_large()?;
+        scene.life.medium.cut_after(scene.life.medium.operations() - before - 1);
     }
-    let committed = work.put_large();
-    work.medium.cut_after(0);
-    drop(work);
+    let committed = scene.put_large();
     let survival = Survival::AllButOne;
     let power_cut = Crash::PowerCut { tearing, survival };
-    life.medium = life.medium.crash(if failed_sync { Crash::Kill } else { power_cut });
-    let db = match Vault::open(life.medium.clone(), life.settings) {
-        Ok(db) => db,
-        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => return Err(error),
-    };
-    life.judge(&db).map_err(|verdict| format!("commit {committed:?}, then {verdict:?}"))?;
-    life.finish(db).map_err(|verdict| format!("commit {committed:?}, then {verdict:?}"))?;
-    Ok(())
+    scene.crash(if failed_sync { Crash::Kill } else { power_cut });
+    let opened = scene.open_and_judge();
+    let finished = opened
+        .and_then(|()| scene.life.finish().map_err(|verdict| format!("at the end: {verdict:?}")));
+    finished.map_err(|error| format!("commit {committed:?}, then {error}"))
 }
 
 /// R2: the store syncs by itself, here after a few pages, also in the middle of redb's flush. The
 /// power goes a little later: pages that redb had used before are half overwritten by then, and
 /// nothing durable may ask for what they were to hold.
 pub fn own_sync_in_a_flush(hole: Option<Hole>, seed: u64) -> Result<(), String> {
-    let mut random = SeededRandom::new(seed);
-    let medium = CrashMedium::new(random.next_u64());
-    let seal_reserve = Some(random.between(8, 60));
-    let settings = Settings { cache_bytes: 4 << 20, seal_reserve, hole };
-    let mut life = Life::new(medium, settings, random, Menu::All);
-    let db = Vault::create(life.medium.clone(), life.settings)?;
-    let mut work = life.work(db);
+    let seal_reserve = Some(SeededRandom::new(seed).between(8, 60));
+    let settings = Settings { cache_bytes: 4 << 20, seal_reserve, ..settings(hole) };
+    let mut scene = Scene::new(settings, seed)?;
     for _ in 0..6 {
-        work.fill(60)?;
+        scene.fill(60)?;
     }
-    work.medium.cut_after(work.random.below(100));
-    let _ = work.fill(60);
-    work.medium.cut_after(0);
-    drop(work);
-    let survival = *life.random.pick(&[Survival::Prefix, Survival::Each(0.5)]).unwrap();
-    let crash = Crash::PowerCut { tearing: Tearing::WholeWrite, survival };
-    life.medium = life.medium.crash(crash);
-    let db = match Vault::open(life.medium.clone(), life.settings) {
-        Ok(db) => db,
-        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => return Err(error),
-    };
-    life.judge(&db).map_err(|verdict| format!("{verdict:?}"))
+    scene.life.medium.cut_after(scene.random.below(100));
+    let _ = scene.fill(60);
+    let survival = *scene.random.pick(&[Survival::Prefix, Survival::Each(0.5)]).unwrap();
+    scene.crash(Crash::PowerCut { tearing: Tearing::WholeWrite, survival });
+    scene.open_and_judge()
 }
 
 /// H13: a cut anywhere in creation leaves an empty database, or word that creation was cut off.
@@ -206,38 +235,32 @@ pub fn cut_in_creation(hole: Option<Hole>, seed: u64) -> Result<bool, String> {
 
 /// H14: a second open while the first one lives is refused, and touches nothing.
 pub fn second_open(hole: Option<Hole>, seed: u64) -> Result<(), String> {
-    let (mut life, db) = worked(hole, seed)?;
+    let mut scene = Scene::worked(hole, seed)?;
     // An unclean state with something to recover, opened once and then once more.
-    let mut work = life.work(db);
-    work.medium.cut_after(work.random.below(12));
-    let _ = work.fill(30);
-    work.medium.cut_after(0);
-    drop(work);
+    scene.life.medium.cut_after(scene.random.below(12));
+    let _ = scene.fill(30);
     let survival = Survival::Each(0.5);
-    life.medium = life.medium.crash(Crash::PowerCut { tearing: Tearing::Page4096, survival });
-    let db = match Vault::open(life.medium.clone(), life.settings) {
-        Ok(db) => db,
-        Err(NotOpened::CreationCut(error) | NotOpened::Failed(error)) => return Err(error),
-    };
+    scene.crash(Crash::PowerCut { tearing: Tearing::Page4096, survival });
+    scene.life.open().map_err(|verdict| format!("{verdict:?}"))?;
     // Something is always pending, such as a transaction that has not committed.
-    let write = db.redb().begin_write().map_err(|error| error.to_string())?;
-    let (view, disk) = (life.medium.image(), life.medium.durable_image());
-    let operations = life.medium.operations();
-    let second = vault::builder(life.settings).open_on(life.medium.clone(), &vault::key());
+    let write = scene.db()?.redb().begin_write().map_err(|error| error.to_string())?;
+    let Life { medium, settings, .. } = &scene.life;
+    let (view, disk) = (medium.image(), medium.durable_image());
+    let operations = medium.operations();
+    let second = Vault::builder(*settings).open_on(medium.clone(), &Vault::key());
     if !matches!(second, Err(OpenError::AlreadyOpen)) {
         return Err(format!("a second open was not refused: {:?}", second.err()));
     }
-    let touched = life.medium.operations() != operations;
-    if touched || life.medium.image() != view || life.medium.durable_image() != disk {
+    let touched = medium.operations() != operations;
+    if touched || medium.image() != view || medium.durable_image() != disk {
         return Err("a second open wrote, or synced, before it was refused".to_owned());
     }
-    let reader =
-        vault::builder(life.settings).open_read_only_on(life.medium.clone(), &vault::key());
+    let reader = Vault::builder(*settings).open_read_only_on(medium.clone(), &Vault::key());
     if !matches!(reader, Err(OpenError::AlreadyOpen)) {
         return Err(format!("a second open for reading was not refused: {:?}", reader.err()));
     }
     write.abort().map_err(|error| error.to_string())?;
-    db.close()
+    scene.life.close().map_err(|trouble| trouble.to_string())
 }
 
 /// H9: while a page is on its way to the medium, a sync runs and returns, and then the power goes:
@@ -250,7 +273,7 @@ pub fn sync_while_a_page_is_written(
     let mut random = SeededRandom::new(seed);
     let medium = CrashMedium::new(random.next_u64());
     let backend =
-        EncryptedBackend::create_on(medium.clone(), &vault::key()).map_err(|e| text(&e))?;
+        EncryptedBackend::create_on(medium.clone(), &Vault::key()).map_err(|e| text(&e))?;
     let pages = random.between(2, 300);
     backend.set_len(pages * PAGE).map_err(|e| text(&e))?;
     for page in 1..pages {

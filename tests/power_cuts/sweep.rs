@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Instant;
 
-use strongroom::testkit::Hole;
-
-use crate::life::{self, KINDS, Menu, Story, Verdict};
-use crate::room::Room;
+use strongroom::testkit::model::{self, KINDS, Menu, Program, Room, Story, Verdict};
+use strongroom::testkit::{Hole, SeededRandom};
 
 thread_local! {
     static QUIET: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -44,7 +42,8 @@ pub fn catching<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// One seed, panics caught.
 pub fn one<R: Room>(hole: Option<Hole>, menu: Menu, seed: u64) -> Story {
-    catching(|| life::run::<R>(hole, menu, seed)).unwrap_or_else(|message| Story {
+    let program = Program::draw(&mut SeededRandom::new(seed), menu, hole);
+    catching(|| model::run::<R>(&program)).unwrap_or_else(|message| Story {
         verdict: Verdict::Panic(message),
         crashes: [0; KINDS.len()],
         trace: Vec::new(),
@@ -88,7 +87,8 @@ fn sort(verdict: &Verdict) -> &'static str {
 }
 
 impl Tally {
-    fn add(&mut self, seed: u64, story: &Story) {
+    /// Counts one more seed.
+    pub fn add(&mut self, seed: u64, story: &Story) {
         self.seeds += 1;
         for (sum, crashes) in self.crashes.iter_mut().zip(story.crashes) {
             *sum += crashes;

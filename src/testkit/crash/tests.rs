@@ -248,3 +248,42 @@ fn writes_past_the_end_extend_and_reads_past_it_fail() {
     disk.set_len(6).unwrap();
     assert_eq!(disk.image(), [0; 6]);
 }
+
+#[test]
+fn an_image_is_a_value_and_the_machine_runs_on() {
+    let disk = CrashMedium::new(1);
+    disk.write_at(0, &[1; 512]).unwrap();
+    disk.sync().unwrap();
+    disk.write_at(0, &[2; 65_536]).unwrap();
+    assert!(disk.try_lock(LockKind::Exclusive).unwrap());
+    let image = |seed| disk.image_after(power_cut(Survival::Each(0.5)), seed);
+    assert_eq!(image(5).image(), image(5).image());
+    assert_ne!(image(5).image(), image(6).image());
+    // Nothing of it is seen on the machine itself, whose next crash draws as if there were none.
+    let (first, second) = (image(5), image(5));
+    assert!(first.try_lock(LockKind::Exclusive).unwrap(), "the image is unlocked");
+    first.write_at(0, &[9; 512]).unwrap();
+    assert_eq!(second.image(), image(5).image());
+    assert_eq!((disk.image(), disk.durable_image()), (vec![2; 65_536], vec![1; 512]));
+    assert_eq!(disk.image_after(Crash::Kill, 1).image(), [2; 65_536]);
+    let other = CrashMedium::from_image(1, vec![1; 512]);
+    other.write_at(0, &[2; 65_536]).unwrap();
+    let crash = power_cut(Survival::Each(0.5));
+    assert_eq!(disk.crash(crash).image(), other.crash(crash).image());
+}
+
+#[test]
+fn a_lying_disk_returns_from_its_syncs_and_keeps_nothing() {
+    let disk = CrashMedium::new(1);
+    disk.lose_syncs_after(1, 2);
+    for byte in 1..=3 {
+        disk.write_at(0, &[byte; 512]).unwrap();
+        disk.sync().unwrap();
+    }
+    assert_eq!((disk.syncs(), disk.syncs_lost()), (3, 2));
+    assert_eq!(disk.durable_image(), [1; 512]);
+    assert_eq!(disk.image_after(power_cut(NOTHING), 1).image(), [1; 512]);
+    // The next one is honest, and makes all that came before durable.
+    disk.sync().unwrap();
+    assert_eq!(disk.durable_image(), [3; 512]);
+}
