@@ -18,6 +18,8 @@ use crate::medium::{FileMedium, Medium};
 use crate::random;
 use crate::store::{self, Options};
 
+mod headers;
+
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
 /// Configures and opens a [`Database`]: redb's knobs beside strongroom's.
@@ -97,7 +99,7 @@ impl Builder {
 
     /// The most key-derivation work that a file may ask for before it is opened.
     pub fn kdf_limits(&mut self, limits: KdfLimits) -> &mut Self {
-        self.options.kdf_limits = limits;
+        self.options.terms.kdf_limits = limits;
         self
     }
 
@@ -145,14 +147,21 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn KeyProvider,
     ) -> Result<Database, OpenError> {
-        let path = path.as_ref();
+        self.create_file(path.as_ref(), |medium| self.create_on(medium, key))
+    }
+
+    fn create_file(
+        &self,
+        path: &Path,
+        create_on: impl FnOnce(FileMedium) -> Result<Database, OpenError>,
+    ) -> Result<Database, OpenError> {
         if path.symlink_metadata().is_ok() {
             return Err(taken(path));
         }
         let temporary = temporary_beside(path)?;
         let medium =
             FileMedium::create_new(&temporary).map_err(|error| create_error(path, error))?;
-        let created = self.create_on(medium, key).and_then(|db| {
+        let created = create_on(medium).and_then(|db| {
             publish(&temporary, path)?;
             Ok(db)
         });
@@ -205,11 +214,7 @@ impl Builder {
         medium: impl Medium,
         key: &dyn KeyProvider,
     ) -> Result<Database, OpenError> {
-        let store = Arc::new(store::create(Arc::new(medium), key, &self.options)?);
-        let backend = EncryptedBackend::over(Arc::clone(&store));
-        let db = self.redb().create_with_backend(backend)?;
-        store.finish_creation()?;
-        Ok(Database::new(db, store, 0))
+        self.create_with(Arc::new(medium), key, None)
     }
 
     /// Opens an existing database on a medium.
@@ -238,13 +243,13 @@ impl Builder {
         key: &dyn KeyProvider,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
-        let backend = EncryptedBackend::over(store);
+        let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
             // redb's word for "the last writer did not finish": nothing was aborted here.
             redb::DatabaseError::RepairAborted => OpenError::NeedsRecovery,
             other => other.into(),
         })?;
-        Ok(ReadOnlyDatabase::new(db))
+        Ok(ReadOnlyDatabase::new(db, store))
     }
 }
 

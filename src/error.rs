@@ -12,6 +12,10 @@ use std::path::PathBuf;
 
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
+mod key;
+
+pub use key::{KeyError, SlotRefused};
+
 /// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
 /// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
 /// from redb's; [`Damage::find_in`] digs it out, and [`Error::from`] does so by itself.
@@ -234,6 +238,8 @@ pub enum OpenError {
     HeaderLost,
     /// No key slot of the file opens with this credential.
     WrongKey,
+    /// A credential that may be right, refused for what its slot says.
+    Slot(SlotRefused),
     /// An empty passphrase.
     EmptyPassphrase,
     /// There is no key file of this name.
@@ -344,13 +350,16 @@ impl fmt::Display for OpenError {
                  one"
             ),
             Self::HeaderLost => f.write_str(
-                "both copies of the header are unreadable, and with them every wrapped key; only \
-                 a backup helps (a file whose very creation was cut off looks like this too)",
+                "both copies of the header are unreadable, and with them every wrapped key: no \
+                 credential opens anything without them. Only a header backup helps \
+                 (`Builder::restore_header`), or a backup of the file; a file whose very creation \
+                 was cut off looks like this too, and never held anything",
             ),
             Self::WrongKey => f.write_str(
                 "no key slot opens with this credential: wrong key or passphrase, or the wrong \
                  file; nothing was changed",
             ),
+            Self::Slot(refused) => write!(f, "{refused}"),
             Self::EmptyPassphrase => f.write_str("the passphrase is empty; choose one"),
             Self::KeyFileNotFound(path) => write!(
                 f,
@@ -373,7 +382,7 @@ impl fmt::Display for OpenError {
             Self::RolledBack { found, expected } => write!(
                 f,
                 "the header is of {found} but the database has seen {expected}: an older header \
-                 was put back; restore the newer one"
+                 was put back; restore the newer one (`Builder::restore_header`)"
             ),
             Self::Rotating => f.write_str(
                 "a key rotation of this database is unfinished; use the newer version that began it",
@@ -466,6 +475,8 @@ pub enum Error {
     Damage(Damage),
     /// The store failed.
     Store(StoreError),
+    /// An operation on key slots, policy or the header failed.
+    Key(KeyError),
     /// redb's own errors.
     Redb(Box<redb::Error>),
 }
@@ -476,6 +487,7 @@ impl fmt::Display for Error {
             Self::Open(error) => write!(f, "{error}"),
             Self::Damage(damage) => write!(f, "{damage}"),
             Self::Store(error) => write!(f, "{error}"),
+            Self::Key(error) => write!(f, "{error}"),
             Self::Redb(error) => write!(f, "{error}"),
         }
     }
@@ -487,6 +499,7 @@ impl StdError for Error {
             Self::Open(error) => error.source(),
             Self::Damage(_) => None,
             Self::Store(error) => error.source(),
+            Self::Key(error) => error.source(),
             Self::Redb(error) => error.source(),
         }
     }
@@ -498,6 +511,16 @@ impl From<OpenError> for Error {
             OpenError::Damaged(damage) => Self::Damage(damage),
             OpenError::Store(error) => Self::Store(error),
             other => Self::Open(other),
+        }
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Open(error) => error.into(),
+            KeyError::Store(error) => Self::Store(error),
+            other => Self::Key(other),
         }
     }
 }

@@ -21,8 +21,10 @@
 //! The map of the house is in docs/design.md, the bytes are in docs/format.md, what is protected
 //! against whom is in docs/threat-model.md. Not audited.
 
+mod admin;
 mod backend;
 mod builder;
+mod clock;
 mod crypto;
 mod database;
 mod error;
@@ -39,15 +41,21 @@ pub mod testkit;
 mod units;
 mod wire;
 
+pub use admin::AdminSession;
 pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
-pub use error::{Damage, Error, OpenError, StoreError};
-pub use format::key_slot::{KdfCost, SlotKind};
-pub use keys::{KdfLimits, KeyFile, KeyProvider, Passphrase, RawKey};
+pub use error::{Damage, Error, KeyError, OpenError, SlotRefused, StoreError};
+pub use format::header::EpochState;
+pub use format::key_slot::{KdfCost, Role, SlotKind};
+pub use format::policy::Policy;
+pub use keys::{
+    Due, EpochInfo, HeaderCopies, KdfLimits, KeyFile, KeyProvider, KeyStatus, Passphrase, RawKey,
+    Revoked, SlotHint, SlotInfo, SlotSpec,
+};
 pub use redb;
-pub use store::Recovery;
-pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
+pub use store::{HeaderRestored, Recovery, TurnBack};
+pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "testkit"))]

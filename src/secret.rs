@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use memmap2::MmapMut;
 use zeroize::{Zeroize, Zeroizing};
 
+#[cfg(feature = "testkit")]
+pub(crate) mod watch;
+
 const KEY_SIZE: usize = 32;
 /// 32-byte keys per arena, two pages of locked memory: 32 epochs with five subkeys each, and the
 /// keys that are held for a moment while unlocking.
@@ -102,6 +105,8 @@ impl Arena {
     /// # Errors
     /// All slots are taken.
     pub(crate) fn keep(&self, key: &Zeroizing<[u8; KEY_SIZE]>) -> io::Result<SecretKey> {
+        #[cfg(feature = "testkit")]
+        watch::note(key);
         let mut slots = lock(&self.slots);
         let slot = slots
             .free

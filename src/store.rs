@@ -14,19 +14,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use crate::error::{OpenError, StoreError};
 use crate::holes::Holes;
-use crate::keys::{KdfLimits, KeyProvider, Keyring, Unlocked};
+use crate::keys::{KeyProvider, Keyring, Terms, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
+mod administration;
 mod close;
 mod create;
 mod guard;
 mod header;
 mod pages;
 mod recovery;
+mod restore;
 mod roots;
 mod scan;
 mod state;
@@ -36,6 +38,10 @@ mod tags;
 mod tests;
 
 pub use recovery::Recovery;
+pub use restore::{HeaderRestored, TurnBack};
+
+pub(crate) use administration::AdminSeat;
+pub(crate) use restore::{recover, restore};
 
 use guard::Guard;
 use state::State;
@@ -45,7 +51,8 @@ use state::State;
 pub(crate) struct Options {
     pub(crate) tag_cache_bytes: usize,
     pub(crate) allow_unlocked: bool,
-    pub(crate) kdf_limits: KdfLimits,
+    /// How a credential is tried.
+    pub(crate) terms: Terms,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
 }
@@ -55,7 +62,7 @@ impl Default for Options {
         Self {
             tag_cache_bytes: 64 << 20,
             allow_unlocked: false,
-            kdf_limits: KdfLimits::default(),
+            terms: Terms::default(),
             holes: Holes::default(),
             seal_reserve: None,
         }
@@ -89,6 +96,9 @@ pub(crate) struct Store {
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
+    /// Whether there is an admin session.
+    admin_seat: AtomicBool,
+    options: Options,
 }
 
 impl fmt::Debug for Store {

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::associated_data::{Place, associated_data};
 use super::clean_index::{self, Row};
-use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, Policy, SLOTS};
+use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, SLOTS};
 use super::key_slot::{BLOB_SIZE_MAX, Kdf, KdfCost, KeySlot, Role, SLOT_SIZE, SlotKind};
+use super::policy::Policy;
 use super::record::{HEAD_SIZE, SealedRecord};
 use super::root_record::{RootRecord, RotationHint, Tail};
 use super::tag_page::{Entry, TagPage};
@@ -145,6 +146,7 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         combined_roles: true,
         created: 1_795_000_000,
         policy: Policy::default(),
+        next_slot: 2,
         slots,
         epochs: vec![EpochRecord {
             epoch: Epoch(1),

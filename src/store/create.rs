@@ -19,7 +19,7 @@ use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileId, Generation, SyncSeq};
 
-/// Makes a store on an empty medium, under a guard until [`Store::finish_creation`]. Nothing is
+/// Makes a store on an empty medium, with roles split where there is a credential for the data alone, under a guard until [`Store::finish_creation`]. Nothing is
 /// written before that.
 ///
 /// # Errors
@@ -27,13 +27,14 @@ use crate::units::{CopyId, FileId, Generation, SyncSeq};
 pub(crate) fn create(
     medium: Arc<dyn Medium>,
     provider: &dyn KeyProvider,
+    data: Option<&dyn KeyProvider>,
     options: &Options,
 ) -> Result<Store, OpenError> {
     let medium = LockedMedium::lock(medium, LockKind::Exclusive, options.allow_unlocked)?;
     if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
         return Err(OpenError::NotEmpty);
     }
-    let unlocked = keys::create(provider, &options.kdf_limits)?;
+    let unlocked = keys::create(provider, data, &options.terms)?;
     // No sync has happened: the first will be number 1, in copy A.
     let root = blank_root(unlocked.header.file_id, unlocked.header.generation);
     let cache = TagCache::new(options.tag_cache_bytes);
@@ -57,6 +58,8 @@ pub(crate) fn create(
         state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
         recovery: Recovery::default(),
         heal_header: Mutex::new(None),
+        admin_seat: AtomicBool::new(false),
+        options: *options,
     })
 }
 

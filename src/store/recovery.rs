@@ -88,7 +88,7 @@ pub(super) fn open(
     drop_cache(&*medium, options, PREAMBLE_BYTES)?;
 
     let found = header::read(&*medium)?;
-    let unlocked = keys::unlock(&found.newest, provider, &options.kdf_limits)?;
+    let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
     refuse_rotation(&unlocked.header)?;
@@ -147,6 +147,8 @@ pub(super) fn open(
         state: RwLock::new(state),
         recovery,
         heal_header: Mutex::new(stale_header),
+        admin_seat: AtomicBool::new(false),
+        options: *options,
     })
 }
 
