@@ -21,6 +21,7 @@ use crate::random::NonceSource;
 use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
+mod administration;
 mod close;
 mod create;
 mod guard;
@@ -28,6 +29,7 @@ mod header;
 mod journal;
 mod pages;
 mod recovery;
+mod restore;
 mod roots;
 mod scan;
 mod state;
@@ -38,6 +40,10 @@ mod tags;
 mod tests;
 
 pub use recovery::Recovery;
+pub use restore::{HeaderRestored, TurnBack};
+
+pub(crate) use administration::AdminSeat;
+pub(crate) use restore::{recover, restore};
 
 use guard::Guard;
 use journal::Sweep;
@@ -48,6 +54,7 @@ use state::State;
 pub(crate) struct Options {
     pub(crate) tag_cache_bytes: usize,
     pub(crate) allow_unlocked: bool,
+    /// How a credential is tried.
     pub(crate) terms: Terms,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
@@ -101,6 +108,9 @@ pub(crate) struct Store {
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
+    /// Whether there is an admin session.
+    admin_seat: AtomicBool,
+    options: Options,
 }
 
 impl fmt::Debug for Store {

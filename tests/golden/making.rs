@@ -5,6 +5,8 @@ use strongroom::medium::MemoryMedium;
 use crate::{Builder, Credential, KdfCost, NOTES, Passphrase, RawKey, open_read_only, said};
 
 const PAGE: usize = 4096;
+const TRUNCATED: &str =
+    "Cut in the middle of the data pages. `at` is where their last one should end.";
 const HEADER: usize = 8 * PAGE;
 const SECRET: [u8; 32] = [7; 32];
 const COMMITS: [[(u32, &str); 2]; 3] =
@@ -129,8 +131,9 @@ pub fn golden(name: &str) -> (Vec<u8>, String) {
         }
         "truncated" => {
             let file = clean[..30 * PAGE].to_vec();
-            let said = format!("truncated at={}", file.len());
-            same(file, "Cut in the middle of the data pages.", &said)
+            let clean_index = PAGE; // behind the last page
+            let said = format!("truncated at={}", clean.len() - clean_index);
+            same(file, TRUNCATED, &said)
         }
         other => panic!("{other} is no golden file"),
     }
