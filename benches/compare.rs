@@ -11,6 +11,8 @@
 
 #[path = "compare/engine.rs"]
 mod engine;
+#[path = "compare/keys.rs"]
+mod keys;
 #[path = "compare/machine.rs"]
 mod machine;
 #[path = "compare/memory.rs"]
@@ -48,5 +50,6 @@ fn main() -> Outcome {
         memory::run(&settings, round, directory.path(), &mut results)?;
     }
     results.print();
+    keys::run(&settings, directory.path())?;
     pages::run(&settings)
 }

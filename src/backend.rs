@@ -39,7 +39,7 @@ impl EncryptedBackend {
     /// # Errors
     /// [`OpenError::NotEmpty`], [`OpenError::AlreadyOpen`], [`OpenError::Io`].
     pub fn create_on(medium: impl Medium, key: &dyn Credential) -> Result<Self, OpenError> {
-        let store = store::create(Arc::new(medium), key, &Options::default())?;
+        let store = store::create(Arc::new(medium), key, None, &Options::default())?;
         store.finish_creation()?;
         Ok(Self::over(Arc::new(store)))
     }

@@ -19,7 +19,9 @@ use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
-use crate::store::{self, Options, Recovered};
+use crate::store::{self, Options};
+
+mod headers;
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
@@ -217,14 +219,21 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let path = path.as_ref();
+        self.create_file(path.as_ref(), |medium| self.create_on(medium, key))
+    }
+
+    fn create_file(
+        &self,
+        path: &Path,
+        create_on: impl FnOnce(FileMedium) -> Result<Database, OpenError>,
+    ) -> Result<Database, OpenError> {
         if path.symlink_metadata().is_ok() {
             return Err(taken(path));
         }
         let temporary = temporary_beside(path)?;
         let medium =
             FileMedium::create_new(&temporary).map_err(|error| create_error(path, error))?;
-        let created = self.create_on(medium, key).and_then(|db| {
+        let created = create_on(medium).and_then(|db| {
             publish(&temporary, path)?;
             Ok(db)
         });
@@ -277,13 +286,7 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let store = Arc::new(store::create(Arc::new(medium), key, &self.options)?);
-        let backend = EncryptedBackend::over(Arc::clone(&store));
-        let db = self.redb().create_with_backend(backend)?;
-        store.finish_creation()?;
-        let db = Database::new(db, store, Recovered::default());
-        db.tend_keys(self.resume_rotation, self.auto_rotate);
-        Ok(db)
+        self.create_with(Arc::new(medium), key, None)
     }
 
     /// Opens an existing database on a medium.
@@ -315,13 +318,13 @@ impl Builder {
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
         let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
-        let backend = EncryptedBackend::over(store);
+        let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
             // redb's word for "the last writer did not finish": nothing was aborted here.
             redb::DatabaseError::RepairAborted => OpenError::NeedsRecovery,
             other => other.into(),
         })?;
-        Ok(ReadOnlyDatabase::new(db))
+        Ok(ReadOnlyDatabase::new(db, store))
     }
 }
 

@@ -4,7 +4,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::error::{Error, OpenError, RotationError};
+use crate::admin::AdminSession;
+use crate::error::{Error, KeyError, OpenError, RotationError};
+use crate::keys::{Credential, KeyStatus, SlotHint, SlotInfo};
 use crate::rotation::{Rotation, RotationSeat};
 use crate::store::{Recovered, Recovery, Store};
 use crate::units::Epoch;
@@ -152,12 +154,80 @@ impl Database {
     pub fn key_memory_is_locked(&self) -> bool {
         self.store.key_memory_is_locked()
     }
+
+    /// The header's slots, data keys and policy, and what the policy wants done. No secret.
+    #[must_use]
+    pub fn key_status(&self) -> KeyStatus {
+        self.store.key_status()
+    }
+
+    /// Begins an administrator's session, which may change key slots and policy. There is one at a
+    /// time; reads and writes go on beside it.
+    ///
+    /// ```
+    /// use strongroom::{Database, RawKey, SlotSpec};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("notes.room");
+    /// # let (mine, yours) = ([7; 32], [8; 32]);
+    /// let db = Database::create(&path, RawKey::new(mine))?;
+    /// let mut admin = db.admin(&RawKey::new(mine))?;
+    /// let slot = admin.add(&SlotSpec::data("your laptop"), &RawKey::new(yours))?;
+    /// let revoked = admin.revoke_data(slot)?;
+    /// assert!(revoked.needs_rotation);
+    /// drop(admin);
+    /// db.close()?;
+    /// # Ok::<(), strongroom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`KeyError::NotAdmin`], [`KeyError::SessionActive`], or as an open says it.
+    pub fn admin(&self, credential: &dyn Credential) -> Result<AdminSession<'_>, KeyError> {
+        self.admin_hinted(credential, SlotHint::default())
+    }
+
+    /// [`Database::admin`] with what is known of the credential's slot.
+    ///
+    /// # Errors
+    /// As [`Database::admin`].
+    pub fn admin_hinted(
+        &self,
+        credential: &dyn Credential,
+        hint: SlotHint,
+    ) -> Result<AdminSession<'_>, KeyError> {
+        AdminSession::start(&self.store, credential, hint)
+    }
+
+    /// The slot that a credential opens, expired or not: to test a credential before relying on
+    /// it.
+    ///
+    /// # Errors
+    /// [`OpenError::WrongKey`] where it opens none.
+    pub fn test_credential(
+        &self,
+        credential: &dyn Credential,
+        hint: SlotHint,
+    ) -> Result<SlotInfo, OpenError> {
+        self.store.slot_of(credential, hint)
+    }
+
+    /// A copy of the header, 32,768 bytes, sealed as it stands in the file: it opens with the
+    /// credentials of now, for ever. Keep it away from the file; without a header no credential
+    /// opens anything. Take a new one after each change of slots or keys, and destroy the old
+    /// ones: [`Builder::restore_header`](crate::Builder::restore_header) refuses them, but whoever
+    /// holds a revoked credential does not need to ask.
+    ///
+    /// # Errors
+    /// The store can't be used any more.
+    pub fn header_backup(&self) -> Result<Vec<u8>, KeyError> {
+        Ok(self.store.header_backup()?)
+    }
 }
 
 /// An open, encrypted database that can't be changed. Dereferences to
 /// [`redb::ReadOnlyDatabase`].
 pub struct ReadOnlyDatabase {
     db: redb::ReadOnlyDatabase,
+    store: Arc<Store>,
 }
 
 impl std::fmt::Debug for ReadOnlyDatabase {
@@ -175,8 +245,14 @@ impl Deref for ReadOnlyDatabase {
 }
 
 impl ReadOnlyDatabase {
-    pub(crate) fn new(db: redb::ReadOnlyDatabase) -> Self {
-        Self { db }
+    pub(crate) fn new(db: redb::ReadOnlyDatabase, store: Arc<Store>) -> Self {
+        Self { db, store }
+    }
+
+    /// The header's slots, data keys and policy, and what the policy wants done. No secret.
+    #[must_use]
+    pub fn key_status(&self) -> KeyStatus {
+        self.store.key_status()
     }
 
     /// Closes the database and gives the lock back; reads still alive fail from then on.

@@ -10,129 +10,19 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
+use crate::units::Generation;
 
 mod credential;
+mod damage;
+mod key;
 mod rotation;
 
 pub use credential::{
     AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
 };
+pub use damage::Damage;
+pub use key::{KeyError, SlotRefused};
 pub use rotation::RotationError;
-
-/// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
-/// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
-/// from redb's; [`Damage::find_in`] digs it out, and [`Error::from`] does so by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Damage {
-    /// A data page's ciphertext doesn't belong to its tag entry.
-    Page {
-        /// The page as redb numbers them.
-        page: PageNo,
-        /// Where its 4096 bytes lie in the file.
-        offset: FileOffset,
-    },
-    /// A page that an earlier recovery had to give up.
-    LostPage {
-        /// The page as redb numbers them.
-        page: PageNo,
-    },
-    /// A tag page is missing, edited, or not the one that the root record's digest names.
-    TagPage {
-        /// The group whose 126 pages it holds the tags of.
-        group: GroupNo,
-        /// Where the tag page lies in the file.
-        offset: FileOffset,
-    },
-    /// The file is shorter than the root record says.
-    Truncated {
-        /// Where bytes are missing.
-        offset: FileOffset,
-    },
-    /// Neither root record opens.
-    BothRoots,
-    /// Two root records claim one sync and differ, or an otherwise authentic root record makes no
-    /// sense.
-    Root {
-        /// Which copy.
-        copy: CopyId,
-        /// What about it.
-        why: &'static str,
-    },
-    /// The newest tag pages don't add up to the digest of the root record: an old page, group or
-    /// root record was put back, or one is gone.
-    Digest {
-        /// The sync that the newest root record names.
-        sync: SyncSeq,
-    },
-    /// The key hierarchy doesn't authenticate although the credential is right.
-    Header {
-        /// Which copy.
-        copy: CopyId,
-        /// What about it.
-        why: &'static str,
-    },
-    /// The header names a later change of keys than the root record knows of.
-    HeaderAhead {
-        /// The header's generation.
-        header: Generation,
-        /// The root record's.
-        root: Generation,
-    },
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Page { page, offset } => write!(
-                f,
-                "{page} at {offset} was altered, replayed or lost: its bytes don't match its \
-                 authenticated tag"
-            ),
-            Self::LostPage { page } => {
-                write!(f, "{page} was lost in an earlier recovery; its content is gone")
-            }
-            Self::TagPage { group, offset } => {
-                write!(f, "the tag page of {group} at {offset} was altered, replayed or lost")
-            }
-            Self::Truncated { offset } => {
-                write!(f, "bytes are missing from {offset} on: the file was truncated")
-            }
-            Self::BothRoots => f.write_str(
-                "neither root record opens: both were altered or overwritten; restore a backup",
-            ),
-            Self::Root { copy, why } => write!(f, "root record, {copy}: {why}"),
-            Self::Digest { sync } => write!(
-                f,
-                "the tag pages don't add up to the root record of {sync}: part of the file was \
-                 put back to an older state, altered or lost"
-            ),
-            Self::Header { copy, why } => write!(f, "header, {copy}: {why}"),
-            Self::HeaderAhead { header, root } => write!(
-                f,
-                "the header ({header}) is further ahead of the root record ({root}) than a crash \
-                 explains: header and body are from different times"
-            ),
-        }
-    }
-}
-
-impl StdError for Damage {}
-
-impl Damage {
-    /// The damage inside an error that redb handed through, if that is what it was.
-    #[must_use]
-    pub fn find_in(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref::<Self>().copied()
-    }
-}
-
-impl From<Damage> for io::Error {
-    fn from(damage: Damage) -> Self {
-        Self::new(io::ErrorKind::InvalidData, damage)
-    }
-}
 
 /// Why a call on an open store failed.
 #[derive(Debug)]
@@ -257,6 +147,8 @@ pub enum OpenError {
     HeaderLost,
     /// No key slot of the file opens with this credential.
     WrongKey,
+    /// A credential that may be right, refused for what its slot says.
+    Slot(SlotRefused),
     /// An empty passphrase.
     EmptyPassphrase,
     /// There is no key file of this name.
@@ -376,13 +268,16 @@ impl fmt::Display for OpenError {
                  one"
             ),
             Self::HeaderLost => f.write_str(
-                "both copies of the header are unreadable, and with them every wrapped key; only \
-                 a backup helps (a file whose very creation was cut off looks like this too)",
+                "both copies of the header are unreadable, and with them every wrapped key: no \
+                 credential opens anything without them. Only a header backup helps \
+                 (`Builder::restore_header`), or a backup of the file; a file whose very creation \
+                 was cut off looks like this too, and never held anything",
             ),
             Self::WrongKey => f.write_str(
                 "no key slot opens with this credential: wrong key or passphrase, or the wrong \
                  file; nothing was changed",
             ),
+            Self::Slot(refused) => write!(f, "{refused}"),
             Self::EmptyPassphrase => f.write_str("the passphrase is empty; choose one"),
             Self::KeyFileNotFound(path) => write!(
                 f,
@@ -414,7 +309,7 @@ impl fmt::Display for OpenError {
             Self::RolledBack { found, expected } => write!(
                 f,
                 "the header is of {found} but the database has seen {expected}: an older header \
-                 was put back; restore the newer one"
+                 was put back; restore the newer one (`Builder::restore_header`)"
             ),
             Self::NeedsRecovery => f.write_str(
                 "the database was not closed cleanly and a read-only open changes nothing: open \
@@ -513,6 +408,8 @@ pub enum Error {
     Damage(Damage),
     /// The store failed.
     Store(StoreError),
+    /// An operation on key slots, policy or the header failed.
+    Key(KeyError),
     /// A key rotation stopped.
     Rotation(RotationError),
     /// redb's own errors.
@@ -525,6 +422,7 @@ impl fmt::Display for Error {
             Self::Open(error) => write!(f, "{error}"),
             Self::Damage(damage) => write!(f, "{damage}"),
             Self::Store(error) => write!(f, "{error}"),
+            Self::Key(error) => write!(f, "{error}"),
             Self::Rotation(error) => write!(f, "{error}"),
             Self::Redb(error) => write!(f, "{error}"),
         }
@@ -537,6 +435,7 @@ impl StdError for Error {
             Self::Open(error) => error.source(),
             Self::Damage(_) => None,
             Self::Store(error) => error.source(),
+            Self::Key(error) => error.source(),
             Self::Rotation(error) => error.source(),
             Self::Redb(error) => error.source(),
         }
@@ -549,6 +448,16 @@ impl From<OpenError> for Error {
             OpenError::Damaged(damage) => Self::Damage(damage),
             OpenError::Store(error) => Self::Store(error),
             other => Self::Open(other),
+        }
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Open(error) => error.into(),
+            KeyError::Store(error) => Self::Store(error),
+            other => Self::Key(other),
         }
     }
 }

@@ -21,8 +21,10 @@
 //! The map of the house is in docs/design.md, the bytes are in docs/format.md, what is protected
 //! against whom is in docs/threat-model.md. Not audited.
 
+mod admin;
 mod backend;
 mod builder;
+mod clock;
 mod crypto;
 mod database;
 mod error;
@@ -41,25 +43,29 @@ pub mod testkit;
 mod units;
 mod wire;
 
+pub use admin::AdminSession;
 pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, CodeError, Damage, Error, OpenError, ProviderError, ProviderFailure, ProviderFault,
-    RotationError, StoreError, WrongGroups,
+    AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
+    ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
 };
-pub use format::key_slot::{KdfCost, SlotKind};
+pub use format::header::EpochState;
+pub use format::key_slot::{KdfCost, Role, SlotKind};
+pub use format::policy::Policy;
 pub use keys::{
-    AllOf, Credential, KdfLimits, KeyFile, KeyProvider, Passphrase, ProviderSlot, RawKey,
-    RecoveryCode, Revealed, SlotSecret,
+    AllOf, Credential, Due, EpochInfo, HeaderCopies, KdfLimits, KeyFile, KeyProvider, KeyStatus,
+    Passphrase, ProviderSlot, RawKey, RecoveryCode, Revealed, Revoked, SlotHint, SlotInfo,
+    SlotSecret, SlotSpec,
 };
 pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;
 pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
 pub use secret::{Hardening, LockMemory, harden_process};
-pub use store::Recovery;
-pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
+pub use store::{HeaderRestored, Recovery, TurnBack};
+pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "testkit"))]

@@ -15,6 +15,8 @@ use memmap2::MmapMut;
 use zeroize::{Zeroize, Zeroizing};
 
 mod hardening;
+#[cfg(feature = "testkit")]
+pub(crate) mod watch;
 
 pub use hardening::{Hardening, harden_process};
 
@@ -118,6 +120,8 @@ impl Arena {
     /// # Errors
     /// All slots are taken.
     pub(crate) fn keep(&self, key: &Zeroizing<[u8; KEY_SIZE]>) -> io::Result<SecretKey> {
+        #[cfg(feature = "testkit")]
+        watch::note(key);
         let mut slots = lock(&self.slots);
         let slot = slots
             .free

@@ -24,6 +24,7 @@ use crate::random::NonceSource;
 use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
+mod administration;
 mod close;
 mod create;
 mod debris;
@@ -32,6 +33,7 @@ mod header;
 mod journal;
 mod pages;
 mod recovery;
+mod restore;
 mod roots;
 mod scan;
 mod state;
@@ -42,6 +44,10 @@ mod tags;
 mod tests;
 
 pub use recovery::Recovery;
+pub use restore::{HeaderRestored, TurnBack};
+
+pub(crate) use administration::AdminSeat;
+pub(crate) use restore::{recover, restore};
 
 pub(crate) use guard::Recovered;
 
@@ -54,6 +60,7 @@ use state::State;
 pub(crate) struct Options {
     pub(crate) tag_cache_bytes: usize,
     pub(crate) allow_unlocked: bool,
+    /// How a credential is tried.
     pub(crate) terms: Terms,
     pub(crate) holes: Holes,
     pub(crate) seal_reserve: Option<u64>,
@@ -109,6 +116,9 @@ pub(crate) struct Store {
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
+    /// Whether there is an admin session.
+    admin_seat: AtomicBool,
+    options: Options,
 }
 
 impl fmt::Debug for Store {

@@ -30,3 +30,22 @@ pub use insider::Insider;
 pub use old_key::OldKey;
 pub use rng::SeededRandom;
 pub use yielding::YieldingMedium;
+
+/// How many times this process ran Argon2id, in all threads: to show what a hint saves without a
+/// clock.
+#[must_use]
+pub fn kdf_runs() -> u64 {
+    crate::keys::kdf_runs()
+}
+
+/// Begins to note every 32-byte key that comes into key memory, each byte xored with 0xA7: so that
+/// a test can search its own memory and its files for them without holding what it searches for.
+pub fn watch_keys() {
+    crate::secret::watch::begin();
+}
+
+/// The keys noted since [`watch_keys`], each byte xored with 0xA7.
+#[must_use]
+pub fn watched_keys() -> Vec<[u8; 32]> {
+    crate::secret::watch::kept()
+}

@@ -38,6 +38,10 @@ number! {
     Generation(u64), "generation"
 }
 number! {
+    /// A key slot. Numbers go up with each credential that a file is given; none is used twice.
+    SlotId(u32), "slot"
+}
+number! {
     /// A byte position in the file, as opposed to redb's logical offset.
     FileOffset(u64), "file offset"
 }

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use strongroom::{
-    AllOf, AllOfError, Builder, CodeError, Credential, Database, KdfCost, KeyFile, KeyProvider,
-    LockMemory, OpenError, Passphrase, ProviderError, ProviderFailure, ProviderFault, ProviderSlot,
-    RawKey, RecoveryCode, SlotSecret, harden_process,
+    AllOf, AllOfError, Builder, CodeError, Credential, Database, KdfCost, KeyError, KeyFile,
+    KeyProvider, LockMemory, OpenError, Passphrase, ProviderError, ProviderFailure, ProviderFault,
+    ProviderSlot, RawKey, RecoveryCode, SlotKind, SlotSecret, SlotSpec, harden_process,
 };
 use tempfile::TempDir;
 
@@ -134,6 +134,26 @@ fn short_time() -> Builder {
     let mut builder = Builder::new();
     builder.provider_timeout(Duration::from_millis(200));
     builder
+}
+
+#[test]
+fn a_provider_that_the_policy_forbids_is_not_asked() {
+    let (_folder, path) = folder();
+    let admin_key = RawKey::new([1; 32]);
+    let db = Builder::new().create(&path, &admin_key).unwrap();
+    let mut admin = db.admin(&admin_key).unwrap();
+    let (allowed, forbidden) = (Service::up(), Service::up());
+    admin.add(&SlotSpec::data("service"), &allowed).unwrap();
+    assert_eq!(allowed.unwraps.load(Ordering::SeqCst), 1, "a slot that is made is tried");
+    let mut policy = admin.policy();
+    policy.set_allowed(SlotKind::Provider, false);
+    admin.set_policy(&policy).unwrap();
+    let refused = admin.add(&SlotSpec::data("another"), &forbidden);
+    assert!(matches!(refused, Err(KeyError::KindNotAllowed)), "{refused:?}");
+    assert_eq!(forbidden.unwraps.load(Ordering::SeqCst), 0);
+    drop(admin);
+    db.close().unwrap();
+    Database::open(&path, allowed).unwrap().close().unwrap();
 }
 
 #[test]

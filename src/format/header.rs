@@ -5,6 +5,7 @@
 use super::FORMAT_VERSION;
 use super::completion::{self, COMPLETIONS_SIZE, Completion};
 use super::key_slot::{KeySlot, SLOT_SIZE, put_wrapped, take_wrapped};
+use super::policy::Policy;
 use crate::crypto::mac;
 use crate::crypto::wrap::WrappedKey;
 use crate::layout::HEADER_COPY_SIZE;
@@ -38,46 +39,10 @@ const _: () = assert!(SLOTS_END == 26_624 && EPOCHS_END == 30_720);
 const _: () = assert!(ADMIN_MAC_AT + 32 == DATA_MAC_AT && DATA_MAC_AT + 32 == CRC_AT);
 const _: () = assert!(CRC_AT + 4 == HEADER_COPY_SIZE && LENGTH as usize == HEADER_COPY_SIZE);
 
-/// What one who may change data may not do alone: kept in the header, for every later session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Policy {
-    /// Pages under one data key from which a rotation is due.
-    pub(crate) sealed_pages_soft: u64,
-    /// Pages under one data key from which no data page is sealed any more.
-    pub(crate) sealed_pages_hard: u64,
-    /// Age in seconds from which a rotation is due.
-    pub(crate) data_key_age_s: u64,
-    /// Seconds within which an old data key must be gone.
-    pub(crate) sweep_within_s: u64,
-    /// Floor for new passphrase slots.
-    pub(crate) argon2_memory_min_kib: u32,
-    /// Floor for new passphrase slots.
-    pub(crate) argon2_passes_min: u32,
-    /// Bit n allows slot kind n.
-    pub(crate) slot_kinds: u32,
-    /// A slot can't be removed below this many.
-    pub(crate) slots_min: u16,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        const DAY_S: u64 = 86_400;
-        Self {
-            sealed_pages_soft: 1 << 40,
-            sealed_pages_hard: 1 << 48,
-            data_key_age_s: 90 * DAY_S,
-            sweep_within_s: 365 * DAY_S,
-            argon2_memory_min_kib: 19 * 1024,
-            argon2_passes_min: 2,
-            slot_kinds: 0b0111_1110,
-            slots_min: 1,
-        }
-    }
-}
-
 /// What a data key is at. No state means plaintext, and none means "not yet".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum EpochState {
+#[non_exhaustive]
+pub enum EpochState {
     /// Seals everything new: id 1, exactly one.
     Active,
     /// Pages may still name it: id 2.
@@ -113,6 +78,8 @@ pub(crate) struct Header {
     /// Unix seconds.
     pub(crate) created: u64,
     pub(crate) policy: Policy,
+    /// No slot id from here on was ever given out; below the greatest one present it means nothing.
+    pub(crate) next_slot: u32,
     pub(crate) slots: [Option<KeySlot>; SLOTS],
     pub(crate) epochs: Vec<EpochRecord>,
     pub(crate) root_escrow: Option<WrappedKey>,
@@ -208,6 +175,11 @@ impl UnverifiedHeader {
         self.header.file_id
     }
 
+    /// Whether an admin slot leads to the root key.
+    pub(crate) fn combined_roles(&self) -> bool {
+        self.header.combined_roles
+    }
+
     /// The slots to try a credential on.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &KeySlot> {
         self.header.slots.iter().flatten()
@@ -264,6 +236,7 @@ impl Header {
         writer.bytes(salt);
         writer.skip(16);
         self.policy.encode(&mut writer);
+        writer.u32(self.next_slot);
         writer.skip(FIXED_SIZE - 256);
         for slot in &self.slots {
             let mut slot_bytes = [0; SLOT_SIZE];
@@ -290,7 +263,7 @@ impl Header {
         writer.finish();
     }
 
-    /// What the admin MAC covers: file id, admin generation, policy and slots. Not the copy, the
+    /// What the admin MAC covers: file id, admin generation, policy, next slot id and slots. Not the copy, the
     /// salt or the generation, so that a data session can carry it over.
     pub(crate) fn admin_mac(&self, admin_mac_key: &SecretKey) -> [u8; 32] {
         let bytes: &mut HeaderBytes = &mut Box::new([0; HEADER_COPY_SIZE]);
@@ -304,35 +277,6 @@ impl Header {
                 &bytes[FIXED_SIZE..SLOTS_END],
             ],
         )
-    }
-}
-
-impl Policy {
-    fn encode(&self, writer: &mut Writer<'_>) {
-        writer.u64(self.sealed_pages_soft);
-        writer.u64(self.sealed_pages_hard);
-        writer.u64(self.data_key_age_s);
-        writer.u64(self.sweep_within_s);
-        writer.u32(self.argon2_memory_min_kib);
-        writer.u32(self.argon2_passes_min);
-        writer.u32(self.slot_kinds);
-        writer.u16(self.slots_min);
-        writer.skip(82);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let policy = Self {
-            sealed_pages_soft: reader.u64()?,
-            sealed_pages_hard: reader.u64()?,
-            data_key_age_s: reader.u64()?,
-            sweep_within_s: reader.u64()?,
-            argon2_memory_min_kib: reader.u32()?,
-            argon2_passes_min: reader.u32()?,
-            slot_kinds: reader.u32()?,
-            slots_min: reader.u16()?,
-        };
-        reader.zeros(82)?;
-        Ok(policy)
     }
 }
 
@@ -410,6 +354,7 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
     let _salt: [u8; 32] = reader.array()?;
     reader.zeros(16)?;
     let policy = Policy::decode(&mut reader)?;
+    let next_slot = reader.u32()?;
     reader.zeros(FIXED_SIZE - 256)?;
     let mut slots = [const { None }; SLOTS];
     for slot in &mut slots {
@@ -435,6 +380,7 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
         combined_roles,
         created,
         policy,
+        next_slot,
         slots,
         epochs,
         root_escrow,
@@ -467,9 +413,9 @@ fn decode_epochs(reader: &mut Reader<'_>) -> Result<Vec<EpochRecord>, Malformed>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::key_slot::tests::example as slot;
+pub(crate) mod tests {
     use super::*;
+    use crate::format::key_slot::tests::example as slot;
     use crate::secret::Arena;
     use zeroize::Zeroizing;
 
@@ -477,7 +423,7 @@ mod tests {
         Arena::new().unwrap().keep(&Zeroizing::new([byte; 32])).unwrap()
     }
 
-    fn example() -> Header {
+    pub(crate) fn example() -> Header {
         let epoch = |number, state| EpochRecord {
             epoch: Epoch(number),
             state,
@@ -497,6 +443,7 @@ mod tests {
             combined_roles: true,
             created: 6,
             policy: Policy::default(),
+            next_slot: 3,
             slots,
             epochs: vec![epoch(1, EpochState::Retired), epoch(2, EpochState::Active)],
             root_escrow: Some(WrappedKey { nonce: [7; 12], ciphertext: [8; 32], tag: [9; 16] }),

@@ -10,7 +10,8 @@ use crate::wire::{Malformed, Reader, Writer};
 pub(crate) const SLOT_SIZE: usize = 2048;
 /// Bytes that a provider may keep in a slot.
 pub(crate) const BLOB_SIZE_MAX: usize = 1728;
-const LABEL_SIZE: usize = 32;
+/// Bytes of a slot's label.
+pub(crate) const LABEL_SIZE: usize = 32;
 
 /// What kind of credential a slot wants. The ids are part of the format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -51,7 +52,7 @@ impl SlotKind {
 
 /// What a slot's holder may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub enum Role {
     /// Read and write data: id 1. The slot wraps the root key.
     Data,
     /// Change slots and policy as well: id 2. The slot wraps the admin key.

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use super::associated_data::{Place, associated_data};
 use super::clean_index::{self, Row};
 use super::completion::Completion;
-use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, Policy, SLOTS};
+use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, SLOTS};
 use super::journal::{self, Image};
 use super::key_slot::{BLOB_SIZE_MAX, Kdf, KdfCost, KeySlot, Role, SLOT_SIZE, SlotKind};
+use super::policy::Policy;
 use super::record::{HEAD_SIZE, SealedRecord};
 use super::root_record::{RootRecord, RotationHint, Tail};
 use super::tag_page::{Entry, TagPage};
@@ -157,6 +158,7 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         combined_roles: true,
         created: 1_795_000_000,
         policy: Policy::default(),
+        next_slot: 2,
         slots,
         epochs: vec![EpochRecord {
             epoch: Epoch(1),

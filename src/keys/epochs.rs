@@ -75,7 +75,7 @@ mod tests {
     use crate::units::CopyId;
 
     fn made() -> Unlocked {
-        create(&RawKey::new([1; 32]), &Terms::default()).unwrap()
+        create(&RawKey::new([1; 32]), None, &Terms::default()).unwrap()
     }
 
     fn completion() -> Completion {

@@ -6,24 +6,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use zeroize::Zeroizing;
-
-use super::credential::{Credential, NewSlot, Refusal, SlotFacts, SlotSecret, SlotView};
+use super::admin_key::AdminKey;
+use super::credential::Credential;
+use super::enrolment::{self, Contents, Plan};
 use super::keyring::{DataKey, Keyring};
 use super::root_key::RootKey;
-use super::terms::Terms;
-use super::wrapping::{ROOT_ESCROW, SLOT_ESCROW, SLOT_KEY, binding, random_key, wrap_fresh};
-use crate::crypto::derive::{self, Purpose};
+use super::slots::{self, SlotInfo};
+use super::wrapping::{SLOT_KEY, binding, random_key};
+use super::{SlotHint, Terms};
 use crate::crypto::mac;
-use crate::crypto::wrap::{self, WrappedKey};
-use crate::error::{Damage, OpenError};
-use crate::format::header::{Header, Policy, SLOTS, UnverifiedHeader};
-use crate::format::key_slot::{KeySlot, Role};
+use crate::crypto::wrap;
+use crate::error::{Damage, KeyError, OpenError, SlotRefused};
+use crate::format::header::{Header, SLOTS, UnverifiedHeader};
+use crate::format::key_slot::{KeySlot, LABEL_SIZE, Role};
+use crate::format::policy::Policy;
 use crate::random;
 use crate::secret::{Arena, SecretKey};
-use crate::units::{Epoch, FileId, Generation};
+use crate::units::{CopyId, Epoch, FileId, Generation, SlotId};
 
 /// What a credential opened: the believed header, the root key, and what it gives. A header commit
 /// replaces it as a whole; a clone shares the keys.
@@ -35,139 +35,189 @@ pub(crate) struct Unlocked {
     pub(crate) arena: Arena,
 }
 
-/// A slot's two derived values.
-struct SlotKeys {
-    wrap: SecretKey,
-    commitment: Zeroizing<[u8; 32]>,
-}
-
-fn slot_keys(
-    arena: &Arena,
-    secret: &SlotSecret,
-    slot: &KeySlot,
-    file_id: FileId,
-) -> io::Result<SlotKeys> {
-    let [fixed, salt, blob] = slot.binding(file_id);
-    let parts = [secret.expose().as_slice(), &fixed, &salt, &blob];
-    let wrap = derive::key(arena, Purpose::SlotWrap, &parts)?;
-    Ok(SlotKeys { wrap, commitment: derive::bytes(Purpose::SlotCommitment, &parts) })
-}
-
-/// Makes the hierarchy of a new file: random admin, root and data key, one admin slot that also
-/// opens the data.
+/// Makes the hierarchy of a new file: random admin, root and data key, and one admin slot that also
+/// opens the data. Where there is a credential for the data alone, roles are split: the admin slot
+/// opens no data, and that credential gets a data slot.
 ///
 /// # Errors
-/// The credential can't make a slot, or the system gave no randomness or memory.
-pub(crate) fn create(provider: &dyn Credential, terms: &Terms) -> Result<Unlocked, OpenError> {
-    let arena = terms.arena(provider)?;
-    let file_id = FileId(random::array().map_err(OpenError::io("making a file id"))?);
-    let (salt, label) = (random::array().map_err(OpenError::io("making a salt"))?, [0; 32]);
-    let facts = SlotFacts { file_id, id: 1, label: &label, salt: &salt };
-    let NewSlot { kdf, blob, secret } = provider.make(facts, terms)?;
-    let blank = WrappedKey::default();
-    let mut slot = KeySlot {
-        id: facts.id,
-        kind: provider.kind(),
-        role: Role::Admin,
-        kdf,
-        salt,
-        commitment: [0; 32],
-        wrapped: blank,
-        escrow: blank,
-        label,
-        created: unix_seconds(),
-        not_after: 0,
-        blob,
-    };
-    build(arena, file_id, &mut slot, &secret).map_err(OpenError::io("making the keys"))
+/// A credential can't make a slot, or the system gave no randomness or memory.
+pub(crate) fn create(
+    admin: &dyn Credential,
+    data: Option<&dyn Credential>,
+    terms: &Terms,
+) -> Result<Unlocked, OpenError> {
+    let no_keys = || OpenError::io("making the keys");
+    let arena = terms.arena(admin)?;
+    let file_id = FileId(random::array().map_err(no_keys())?);
+    let admin_key =
+        random_key(&arena).and_then(|key| AdminKey::new(&arena, key, file_id)).map_err(no_keys())?;
+    let root =
+        random_key(&arena).and_then(|key| RootKey::new(&arena, key, file_id)).map_err(no_keys())?;
+    let now = terms.clock.now_s();
+    let (mut header, keyring) =
+        first_header(&arena, &root, file_id, data.is_none(), now).map_err(no_keys())?;
+    let escrow_key = admin_key.slot_escrow_key(&arena, &root).map_err(no_keys())?;
+    let credentials = [(Some(admin), Role::Admin, &admin_key.key), (data, Role::Data, &root.key)];
+    for (provider, role, key) in credentials {
+        let Some(provider) = provider else { continue };
+        let id = slots::take_id(&mut header);
+        let plan = Plan { id, role, label: [0; LABEL_SIZE], created: now, not_after: 0 };
+        let contents = Contents { key, escrow_key: &escrow_key };
+        let slot = enrolment::enrol(&arena, &header, provider, terms, plan, contents)
+            .map_err(first_slot)?;
+        *slots::free_place(&mut header).map_err(first_slot)? = Some(slot);
+    }
+    if header.combined_roles {
+        header.root_escrow = Some(admin_key.escrow_root(&root).map_err(no_keys())?);
+    }
+    admin_key.sign(&mut header);
+    Ok(Unlocked { header, keyring: Arc::new(keyring), root: Arc::new(root), arena })
 }
 
-fn build(
-    arena: Arena,
+// The header of a new file with its first data key, no slot yet.
+fn first_header(
+    arena: &Arena,
+    root: &RootKey,
     file_id: FileId,
-    slot: &mut KeySlot,
-    secret: &SlotSecret,
-) -> io::Result<Unlocked> {
-    let epoch = Epoch(1);
-    let admin_key = random_key(&arena)?;
-    let root_key = random_key(&arena)?;
-    let data_key = random_key(&arena)?;
-
-    let keys = slot_keys(&arena, secret, slot, file_id)?;
-    slot.commitment = *keys.commitment;
-    slot.wrapped = wrap_fresh(&keys.wrap, &binding(file_id, SLOT_KEY, slot.id), &admin_key)?;
-    let slot_escrow_key = derive::key(
-        &arena,
-        Purpose::SlotEscrow,
-        &[admin_key.expose().as_slice(), root_key.expose().as_slice(), &file_id.0],
-    )?;
-    slot.escrow =
-        wrap_fresh(&slot_escrow_key, &binding(file_id, SLOT_ESCROW, slot.id), &keys.wrap)?;
-
-    let root = RootKey::new(&arena, root_key, file_id)?;
-    let escrow_key = root_escrow_key(&arena, &admin_key, file_id)?;
-    let now = unix_seconds();
-    let mut slots = [const { None }; SLOTS];
-    if let Some(first) = slots.first_mut() {
-        *first = Some(slot.clone());
-    }
-    let mut header = Header {
+    combined_roles: bool,
+    now: u64,
+) -> io::Result<(Header, Keyring)> {
+    let (epoch, data_key) = (Epoch(1), random_key(arena)?);
+    let header = Header {
         generation: Generation(1),
         admin_generation: 1,
         file_id,
-        combined_roles: true,
+        combined_roles,
         created: now,
         policy: Policy::default(),
-        slots,
+        next_slot: 1,
+        slots: [const { None }; SLOTS],
         epochs: vec![root.wrap_data_key(&data_key, file_id, epoch, now)?],
-        root_escrow: Some(wrap_fresh(&escrow_key, &binding(file_id, ROOT_ESCROW, 0), &root.key)?),
+        root_escrow: None,
         anchor_binding: [0; 64],
         clock_high_water: now,
         next_epoch: Epoch(2),
         rotations: Vec::new(),
         admin_mac: [0; 32],
     };
-    header.admin_mac = header.admin_mac(&admin_mac_key(&arena, &admin_key, file_id)?);
-    let keyring =
-        Keyring::new(file_id, DataKey::split(&arena, &data_key, file_id, epoch)?, Vec::new());
-    Ok(Unlocked { header, keyring: Arc::new(keyring), root: Arc::new(root), arena })
+    let active = DataKey::split(arena, &data_key, file_id, epoch)?;
+    Ok((header, Keyring::new(file_id, active, Vec::new())))
+}
+
+// The default policy refuses nothing that a provider doesn't: what is left is the provider's word.
+fn first_slot(error: KeyError) -> OpenError {
+    match error {
+        KeyError::Open(error) => error,
+        other => OpenError::io("making the first slot")(io::Error::other(other.to_string())),
+    }
 }
 
 /// Unlocks a header with a credential.
 ///
 /// # Errors
 /// [`OpenError::WrongKey`] where no slot of the credential's kind commits to it; damage where a
-/// slot does but what follows doesn't authenticate. Neither leads to the other copy: that would be
-/// a way to turn a header back.
+/// slot does but what follows doesn't authenticate; [`SlotRefused`] where the slot has expired or
+/// is an admin's who may not see data. None leads to the other copy: that would be a way to turn a
+/// header back.
 pub(crate) fn unlock(
     unverified: &UnverifiedHeader,
     provider: &dyn Credential,
     terms: &Terms,
 ) -> Result<Unlocked, OpenError> {
     let arena = terms.arena(provider)?;
-    let file_id = unverified.file_id();
-    let mut refused = None;
-    for slot in unverified.slots().filter(|slot| slot.kind == provider.kind()) {
-        let secret = match provider.slot_secret(SlotView::of(slot, file_id), terms) {
-            Ok(secret) => secret,
-            Err(Refusal::NotMine) => continue,
-            // Another slot may be this credential's.
-            Err(Refusal::GoOn(error)) => {
-                refused.get_or_insert(error);
-                continue;
-            }
-            Err(Refusal::Stop(error)) => return Err(error),
-        };
-        let keys = slot_keys(&arena, &secret, slot, file_id).map_err(no_memory())?;
-        if mac::equal(&keys.commitment, &slot.commitment) {
-            return unlock_slot(&arena, unverified, slot, &keys.wrap);
+    let (slot, wrap_key) =
+        enrolment::find(&arena, unverified.file_id(), unverified.slots(), provider, terms)?;
+    let unlocked = unlock_slot(&arena, unverified, slot, &wrap_key)?;
+    // The date was believed with the header, not before.
+    check_expired(&unlocked.header, slot, terms)?;
+    Ok(unlocked)
+}
+
+/// The admin key behind an admin credential, for a header that is unlocked already.
+///
+/// # Errors
+/// [`KeyError::NotAdmin`]; or damage, where slots or policy carry no admin's signature.
+pub(crate) fn unlock_admin(
+    unlocked: &Unlocked,
+    provider: &dyn Credential,
+    terms: &Terms,
+) -> Result<AdminKey, KeyError> {
+    let Unlocked { header, arena, .. } = unlocked;
+    let terms = &Terms { hint: terms.hint.role(Role::Admin), ..*terms };
+    let by_role_alone = terms.hint == SlotHint::default().role(Role::Admin);
+    let slots = header.slots.iter().flatten();
+    let (slot, wrap_key) = match enrolment::find(arena, header.file_id, slots, provider, terms) {
+        Err(OpenError::WrongKey) => return Err(KeyError::NotAdmin),
+        Err(OpenError::Slot(SlotRefused::NoSuchSlot)) if by_role_alone => {
+            return Err(KeyError::NotAdmin);
         }
+        found => found?,
+    };
+    check_expired(header, slot, terms).map_err(OpenError::from)?;
+    let key = open_slot(arena, header.file_id, slot, &wrap_key, CopyId::A)?;
+    let admin = AdminKey::new(arena, key, header.file_id).map_err(no_memory())?;
+    if admin.has_signed(header) { Ok(admin) } else { Err(unsigned(CopyId::A).into()) }
+}
+
+/// The slot that a credential opens, of a header that is unlocked already, expired or not. The key
+/// behind it is the one that the header hangs on.
+///
+/// # Errors
+/// As [`unlock`].
+pub(crate) fn opens(
+    unlocked: &Unlocked,
+    provider: &dyn Credential,
+    terms: &Terms,
+) -> Result<SlotInfo, OpenError> {
+    let Unlocked { header, arena, .. } = unlocked;
+    let slots = header.slots.iter().flatten();
+    let (slot, wrap_key) = enrolment::find(arena, header.file_id, slots, provider, terms)?;
+    let key = open_slot(arena, header.file_id, slot, &wrap_key, CopyId::A)?;
+    let is_its_key = match slot.role {
+        Role::Data => mac::equal(&key.expose(), &unlocked.root.key.expose()),
+        Role::Admin => {
+            AdminKey::new(arena, key, header.file_id).map_err(no_memory())?.has_signed(header)
+        }
+    };
+    if !is_its_key {
+        return Err(damaged(CopyId::A, "a key slot leads to another key than the header's"));
     }
-    Err(refused.unwrap_or(OpenError::WrongKey))
+    let now = slots::judged_time(header, terms.clock.now_s());
+    Ok(SlotInfo::of(slot, now))
 }
 
 fn no_memory() -> impl FnOnce(io::Error) -> OpenError {
     OpenError::io("reserving key memory")
+}
+
+fn damaged(copy: CopyId, why: &'static str) -> OpenError {
+    OpenError::Damaged(Damage::Header { copy, why })
+}
+
+fn unsigned(copy: CopyId) -> OpenError {
+    damaged(copy, "its slots or policy were changed by somebody who may not")
+}
+
+fn check_expired(header: &Header, slot: &KeySlot, terms: &Terms) -> Result<(), SlotRefused> {
+    let now = slots::judged_time(header, terms.clock.now_s());
+    if slots::is_expired(slot, now) {
+        let (slot, not_after) = (SlotId(slot.id), slot.not_after);
+        return Err(SlotRefused::Expired { slot, not_after, now });
+    }
+    Ok(())
+}
+
+// The admin or root key that a slot wraps.
+fn open_slot(
+    arena: &Arena,
+    file_id: FileId,
+    slot: &KeySlot,
+    wrap_key: &SecretKey,
+    copy: CopyId,
+) -> Result<SecretKey, OpenError> {
+    wrap::unwrap(arena, wrap_key, &binding(file_id, SLOT_KEY, slot.id), &slot.wrapped)
+        .map_err(no_memory())?
+        .map_err(|_| damaged(copy, "a key slot was altered"))
 }
 
 fn unlock_slot(
@@ -177,50 +227,43 @@ fn unlock_slot(
     wrap_key: &SecretKey,
 ) -> Result<Unlocked, OpenError> {
     let (file_id, copy) = (unverified.file_id(), unverified.copy());
-    let damaged = |why| OpenError::Damaged(Damage::Header { copy, why });
-    let unwrap = |key: &SecretKey, what, number, wrapped: &WrappedKey, why| {
-        wrap::unwrap(arena, key, &binding(file_id, what, number), wrapped)
-            .map_err(no_memory())?
-            .map_err(|_| damaged(why))
-    };
-    let slot_key = unwrap(wrap_key, SLOT_KEY, slot.id, &slot.wrapped, "a key slot was altered")?;
+    let slot_key = open_slot(arena, file_id, slot, wrap_key, copy)?;
     let (admin_key, root_key) = match slot.role {
         Role::Data => (None, slot_key),
         Role::Admin => {
-            let escrow = unverified
-                .root_escrow()
-                .ok_or_else(|| damaged("an admin slot, but no escrow of the root key"))?;
-            let escrow_key = root_escrow_key(arena, &slot_key, file_id).map_err(no_memory())?;
-            let root_key = unwrap(&escrow_key, ROOT_ESCROW, 0, escrow, "the escrow was altered")?;
-            (Some(slot_key), root_key)
+            let admin = AdminKey::new(arena, slot_key, file_id).map_err(no_memory())?;
+            let root_key = root_behind(arena, unverified, &admin, slot)?;
+            (Some(admin), root_key)
         }
     };
     let root = RootKey::new(arena, root_key, file_id).map_err(no_memory())?;
     let header = unverified
         .verify(&root.data_mac)
-        .ok_or_else(|| damaged("it was altered: its MAC doesn't fit"))?
+        .ok_or_else(|| damaged(copy, "it was altered: its MAC doesn't fit"))?
         .clone();
-    if let Some(admin_key) = admin_key {
-        let mac_key = admin_mac_key(arena, &admin_key, file_id).map_err(no_memory())?;
-        if !mac::equal(&header.admin_mac(&mac_key), &header.admin_mac) {
-            return Err(damaged("its slots or policy were changed by somebody who may not"));
-        }
+    if admin_key.is_some_and(|admin| !admin.has_signed(&header)) {
+        return Err(unsigned(copy));
     }
     let keyring = Arc::new(root.unlock_keyring(arena, &header, copy)?);
     Ok(Unlocked { header, keyring, root: Arc::new(root), arena: arena.clone() })
 }
 
-fn root_escrow_key(arena: &Arena, admin_key: &SecretKey, file_id: FileId) -> io::Result<SecretKey> {
-    derive::key(arena, Purpose::RootEscrow, &[admin_key.expose().as_slice(), &file_id.0])
-}
-
-fn admin_mac_key(arena: &Arena, admin_key: &SecretKey, file_id: FileId) -> io::Result<SecretKey> {
-    derive::key(arena, Purpose::AdminMac, &[admin_key.expose().as_slice(), &file_id.0])
-}
-
-/// For "created" fields only: no clock decides which bytes are current.
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+// Nothing the header says is believed yet: the root key that comes out has to verify it.
+fn root_behind(
+    arena: &Arena,
+    unverified: &UnverifiedHeader,
+    admin: &AdminKey,
+    slot: &KeySlot,
+) -> Result<SecretKey, OpenError> {
+    let copy = unverified.copy();
+    match (unverified.combined_roles(), unverified.root_escrow()) {
+        (false, None) => Err(SlotRefused::AdminOnly(SlotId(slot.id)).into()),
+        (true, Some(escrow)) => admin
+            .open_root_escrow(arena, escrow)
+            .map_err(no_memory())?
+            .map_err(|_| damaged(copy, "the escrow was altered")),
+        _ => Err(damaged(copy, "its role mode and its escrow of the root key contradict")),
+    }
 }
 
 #[cfg(test)]
@@ -232,7 +275,7 @@ mod tests {
     use crate::units::CopyId;
 
     fn made_with(provider: &dyn Credential) -> Result<Unlocked, OpenError> {
-        create(provider, &Terms::default())
+        create(provider, None, &Terms::default())
     }
 
     fn encoded(unlocked: &Unlocked) -> Box<HeaderBytes> {

@@ -143,6 +143,8 @@ fn argon2id(
     cost: KdfCost,
 ) -> Result<Zeroizing<[u8; 32]>, OpenError> {
     let failed = |source| OpenError::Io { doing: "deriving a key from the passphrase", source };
+    #[cfg(any(test, feature = "testkit"))]
+    RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
         .map_err(|error| failed(io::Error::other(error.to_string())))?;
     let mut blocks: Vec<Block> = Vec::new();
@@ -156,6 +158,15 @@ fn argon2id(
     blocks.iter_mut().for_each(Zeroize::zeroize);
     result.map_err(|error| failed(io::Error::other(error.to_string())))?;
     Ok(secret)
+}
+
+#[cfg(any(test, feature = "testkit"))]
+static RUNS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// How many times this process ran Argon2id.
+#[cfg(feature = "testkit")]
+pub(crate) fn kdf_runs() -> u64 {
+    RUNS.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 fn calibrate(limits: &KdfLimits) -> Result<KdfCost, OpenError> {

@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn of_three_slots_none_is_asked_for_after_an_answer_that_counts() {
         let terms = Terms::default();
-        let made = create(&Arc::new(Says(None, AtomicU32::new(0))), &terms).unwrap();
+        let made = create(&Arc::new(Says(None, AtomicU32::new(0))), None, &terms).unwrap();
         let mut header = made.header.clone();
         for id in [2, 3] {
             let slot = KeySlot { id, ..header.slots[0].clone().unwrap() };

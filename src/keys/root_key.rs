@@ -80,6 +80,24 @@ impl RootKey {
         Ok(data_key)
     }
 
+    /// The same record under this root key instead of `old`: no page changes with it.
+    ///
+    /// # Errors
+    /// As [`RootKey::unwrap_data_key`], or the system gave no randomness.
+    pub(super) fn rewrap_data_key(
+        &self,
+        arena: &Arena,
+        old: &Self,
+        record: &EpochRecord,
+        file_id: FileId,
+    ) -> Result<EpochRecord, OpenError> {
+        let data_key = old.unwrap_data_key(arena, record, file_id, CopyId::A)?;
+        let binding = binding(file_id, DATA_KEY, record.epoch.0);
+        let wrapped = wrap_fresh(&self.keyring_wrap, &binding, &data_key)
+            .map_err(OpenError::io("wrapping a data key"))?;
+        Ok(EpochRecord { wrapped, ..record.clone() })
+    }
+
     /// All data keys of a believed header.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::credential::Credential;
+use super::hint::SlotHint;
 use super::passphrase::KdfLimits;
+use crate::clock::Clock;
 use crate::error::OpenError;
 use crate::secret::{self, Arena, LockMemory};
 
@@ -17,6 +19,8 @@ pub struct Terms {
     pub(crate) kdf_limits: KdfLimits,
     pub(crate) provider_timeout: Duration,
     pub(crate) lock_memory: LockMemory,
+    pub(crate) hint: SlotHint,
+    pub(crate) clock: Clock,
 }
 
 impl Default for Terms {
@@ -25,6 +29,8 @@ impl Default for Terms {
             kdf_limits: KdfLimits::default(),
             provider_timeout: PROVIDER_TIMEOUT,
             lock_memory: LockMemory::default(),
+            hint: SlotHint::default(),
+            clock: Clock::default(),
         }
     }
 }
@@ -37,8 +43,15 @@ impl Terms {
     /// is not; or the system gave no memory.
     pub(crate) fn arena(&self, credential: &dyn Credential) -> Result<Arena, OpenError> {
         let arena = Arena::new().map_err(OpenError::io("reserving key memory"))?;
-        self.check_locked(arena.is_locked() && credential.is_locked())?;
+        self.check_locked(arena.is_locked())?;
+        self.check_credential(credential)?;
         Ok(arena)
+    }
+
+    /// # Errors
+    /// [`OpenError::MemoryNotLocked`] where locked memory is required, and the credential's is not.
+    pub(crate) fn check_credential(&self, credential: &dyn Credential) -> Result<(), OpenError> {
+        self.check_locked(credential.is_locked())
     }
 
     fn check_locked(&self, locked: bool) -> Result<(), OpenError> {

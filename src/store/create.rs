@@ -20,21 +20,22 @@ use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, SyncSeq};
 
-/// Makes a store on an empty medium, under a guard until [`Store::finish_creation`]. Nothing is
-/// written before that.
+/// Makes a store on an empty medium, with roles split where there is a credential for the data
+/// alone, under a guard until [`Store::finish_creation`]. Nothing is written before that.
 ///
 /// # Errors
 /// [`OpenError::NotEmpty`], or whatever keeps the key hierarchy from being made.
 pub(crate) fn create(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
+    data: Option<&dyn Credential>,
     options: &Options,
 ) -> Result<Store, OpenError> {
     let medium = LockedMedium::lock(medium, LockKind::Exclusive, options.allow_unlocked)?;
     if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
         return Err(OpenError::NotEmpty);
     }
-    let unlocked = keys::create(provider, &options.terms)?;
+    let unlocked = keys::create(provider, data, &options.terms)?;
     // No sync has happened: the first will be number 1, in copy A.
     let root = blank_root(&unlocked);
     let cache = TagCache::new(options.tag_cache_bytes);
@@ -63,6 +64,8 @@ pub(crate) fn create(
         state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
         recovery: Recovery::default(),
         heal_header: Mutex::new(None),
+        admin_seat: AtomicBool::new(false),
+        options: *options,
     })
 }
 

@@ -20,7 +20,7 @@ use crate::units::{CopyId, Generation};
 pub(super) struct Found {
     pub(super) newest: UnverifiedHeader,
     /// The other copy, if it is one that could be tried.
-    other: Option<UnverifiedHeader>,
+    pub(super) other: Option<UnverifiedHeader>,
 }
 
 impl Found {
@@ -62,6 +62,18 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
         (Err(_), Ok(newest)) => Ok(Found { newest, other: None }),
         (Err(a), Err(b)) => Err(neither(&a_bytes, a, b)),
     }
+}
+
+/// Both copies as they stand, where they are copies that could be tried.
+///
+/// # Errors
+/// The medium's.
+pub(super) fn read_each(medium: &dyn Medium) -> Result<[Option<UnverifiedHeader>; 2], OpenError> {
+    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
+    let decoded = |copy| -> Result<_, OpenError> {
+        Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy).ok())
+    };
+    Ok([decoded(CopyId::A)?, decoded(CopyId::B)?])
 }
 
 fn refuse_newer(fault: NotAHeader) -> Result<(), OpenError> {

@@ -168,6 +168,8 @@ pub(super) fn open(
         state: RwLock::new(state),
         recovery,
         heal_header: Mutex::new(stale_header),
+        admin_seat: AtomicBool::new(false),
+        options: *options,
     };
     match unclean_root {
         None => Ok(store),

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Store;
 use super::journal::Batch;
@@ -32,7 +31,8 @@ impl Store {
         let sealed_pages = self.state().durable.root.sealed_pages;
         // Syncs on their way may allow for more until the new key is active.
         let sealed_pages = sealed_pages.saturating_add(RESERVE_MAX);
-        self.commit_header(|unlocked| epochs::begin(unlocked, sealed_pages, unix_seconds()))
+        let now = self.terms().clock.now_s();
+        self.commit_header(|unlocked| epochs::begin(unlocked, sealed_pages, now))
     }
 
     /// The epochs that are to go; empty where no rotation is due.
@@ -48,7 +48,8 @@ impl Store {
         let policy = &unlocked.header.policy;
         let active = unlocked.keyring.active().epoch;
         let record = unlocked.header.epochs.iter().find(|record| record.epoch == active);
-        let age = record.map_or(0, |record| unix_seconds().saturating_sub(record.created));
+        let now = self.terms().clock.now_s();
+        let age = record.map_or(0, |record| now.saturating_sub(record.created));
         let sealed = self.sealed_pages.load(Ordering::Acquire);
         age >= policy.data_key_age_s || sealed >= policy.sealed_pages_soft
     }
@@ -371,7 +372,7 @@ impl Store {
                 from: epochs.iter().copied().max().unwrap_or_default(),
                 to: unlocked.keyring.active().epoch,
                 begun,
-                ended: unix_seconds(),
+                ended: self.terms().clock.now_s(),
                 pages,
                 lost,
             });
@@ -391,9 +392,4 @@ fn is_new(record: &SealedRecord, keyring: &Keyring, group: GroupNo) -> bool {
     record.epoch() == active.epoch
         && TagPage::open(record, &active.tag_page, keyring.file_id(), group)
             .is_some_and(|page| page.entries().all(|(_, entry)| !is_stale(entry, active.epoch)))
-}
-
-// Written down for people; decides nothing.
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -64,7 +64,7 @@ impl Medium for Watched {
 }
 
 fn created(medium: impl Medium, groups: u64) -> Store {
-    let store = create(Arc::new(medium), &key(), &Options::default()).unwrap();
+    let store = create(Arc::new(medium), &key(), None, &Options::default()).unwrap();
     store.finish_creation().unwrap();
     store.set_len(groups * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
     store
@@ -269,7 +269,7 @@ fn older_pages_tag_pages_and_roots_are_noticed() {
 #[test]
 fn a_small_cache_reads_everything_and_stays_small() {
     let options = Options { tag_cache_bytes: 0, ..Options::default() };
-    let store = create(Arc::new(MemoryMedium::new()), &key(), &options).unwrap();
+    let store = create(Arc::new(MemoryMedium::new()), &key(), None, &options).unwrap();
     store.finish_creation().unwrap();
     store.set_len(60 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
     for group in 0..60 {
