@@ -101,6 +101,17 @@ impl Database {
         self.rotation.rotate(&self.store)
     }
 
+    /// As [`Database::rotate`], with a data key made now in any case: for after a revocation, whose
+    /// subject may know the key of a rotation that was under way. That one's handle says
+    /// [`RotationError::Cancelled`]; its pages are swept by this one.
+    ///
+    /// # Errors
+    /// As [`Database::rotate`]; [`crate::StoreError::Misuse`] where the header holds 32 data keys
+    /// already.
+    pub fn rotate_anew(&self) -> Result<Rotation, RotationError> {
+        self.rotation.rotate_anew(&self.store)
+    }
+
     /// The rotation that is under way in this process, if one is.
     pub fn rotation(&self) -> Option<Rotation> {
         self.rotation.running()
@@ -158,7 +169,7 @@ impl Database {
     /// The header's slots, data keys and policy, and what the policy wants done. No secret.
     #[must_use]
     pub fn key_status(&self) -> KeyStatus {
-        self.store.key_status()
+        self.store.key_status_with_shares()
     }
 
     /// Begins an administrator's session, which may change key slots and policy. There is one at a

@@ -56,8 +56,8 @@ impl fmt::Display for StoreError {
                  and open it again, it comes back at its last durable commit",
             ),
             Self::KeyUsedUp => f.write_str(
-                "the data key has sealed as many pages as its policy allows; copy the tables into a \
-                 new database",
+                "the data key has sealed as many pages as its policy allows: open the database again and \
+                 rotate the key (`Database::rotate`); reading still works",
             ),
             Self::Unreadable { pages } => write!(
                 f,

@@ -167,10 +167,11 @@ impl fmt::Debug for SecretKey {
 
 impl Drop for SecretKey {
     fn drop(&mut self) {
-        let mut slots = lock(&self.arena.slots);
-        if slots.memory.is_forked_child() {
+        // In a forked child another thread of the parent may have held the lock, for ever.
+        if self.arena.is_forked_child() {
             return;
         }
+        let mut slots = lock(&self.arena.slots);
         let chunks = slots.memory.bytes_mut().as_chunks_mut::<KEY_SIZE>().0;
         if let Some(place) = chunks.get_mut(self.slot) {
             place.zeroize();
@@ -205,8 +206,18 @@ impl SecretBytes {
     }
 
     /// The bytes.
-    pub(crate) fn expose(&self) -> &[u8] {
-        self.memory.bytes().get(..self.len).unwrap_or(&[])
+    ///
+    /// # Errors
+    /// This process is a fork of the one that made them: the memory is not mapped here, or is
+    /// something else's by now.
+    pub(crate) fn expose(&self) -> io::Result<&[u8]> {
+        if self.memory.is_forked_child() {
+            return Err(io::Error::other(
+                "this process is a fork of the one that made the credential, which has it in memory \
+                 that a fork does not inherit; make the credential again after the fork",
+            ));
+        }
+        Ok(self.memory.bytes().get(..self.len).unwrap_or(&[]))
     }
 }
 
@@ -230,6 +241,15 @@ mod tests {
         let wiped = lock(&arena.slots).memory.bytes()[slot * 32..][..32].to_vec();
         assert_eq!(wiped, [0; 32]);
         assert_eq!(arena.keep(&Zeroizing::new([1; 32])).unwrap().slot, slot);
+    }
+
+    #[test]
+    fn a_forked_child_has_no_secret_bytes() {
+        let mut bytes = SecretBytes::copy_of(b"hunter2").unwrap();
+        assert_eq!(bytes.expose().unwrap(), b"hunter2");
+        bytes.memory.owner = bytes.memory.owner.wrapping_add(1);
+        assert!(bytes.expose().unwrap_err().to_string().contains("after the fork"));
+        bytes.memory.owner = process::id();
     }
 
     #[test]

@@ -486,7 +486,7 @@ fn the_status_heals_and_tells() {
     let status = db.key_status();
     assert_eq!(status.copies, HeaderCopies::Healed);
     assert_eq!(status.epochs.len(), 1);
-    assert!(status.epochs[0].sealed_pages > 0 && status.epochs[0].share.is_none());
+    assert!(status.epochs[0].sealed_pages > 0 && status.epochs[0].share == Some(1.0));
     let text = status.to_string();
     for part in ["healed at open", "slot 2: RawKey, data", "\"phone\"", "epoch 1: Active"] {
         assert!(text.contains(part), "{part} in {text}");

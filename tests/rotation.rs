@@ -15,7 +15,10 @@ use std::time::Duration;
 use strongroom::medium::MemoryMedium;
 use strongroom::redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use strongroom::testkit::OldKey;
-use strongroom::{Builder, Database, Epoch, Error, RawKey, RotationError, RotationState, Throttle};
+use strongroom::{
+    Builder, Database, Due, Epoch, Error, OpenError, Policy, RawKey, RotationError, RotationState,
+    SlotSpec, StoreError, Throttle,
+};
 
 const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("table");
 
@@ -277,4 +280,98 @@ fn ten_rotations_in_a_row_under_load() {
     let mut db = Builder::new().open_on(medium, &key()).unwrap();
     assert_eq!(content(&db), kept);
     assert!(db.check_integrity().unwrap());
+}
+
+#[test]
+fn a_used_up_key_still_reads_and_is_rotated() {
+    let medium = MemoryMedium::new();
+    let db = filled(&medium, 200);
+    let used = db.key_status().epochs[0].sealed_pages;
+    let mut admin = db.admin(&key()).unwrap();
+    let mut limits = admin.policy();
+    (limits.sealed_pages_soft, limits.sealed_pages_hard) = (used, used + 50);
+    admin.set_policy(&limits).unwrap();
+    drop(admin);
+    assert!(db.key_status().due.contains(&Due::RotationByUse(Epoch(1))));
+    let refused = (0..100).find_map(|round| {
+        let txn = db.begin_write().unwrap();
+        for key in 0..50 {
+            let row = txn.open_table(TABLE).unwrap().insert(key, &*vec![round; 900]).map(drop);
+            if let Err(error) = row {
+                return Some(Error::from(error));
+            }
+        }
+        txn.commit().err().map(Error::from)
+    });
+    let refused = refused.expect("the limit is reached");
+    assert!(matches!(refused, Error::Store(StoreError::KeyUsedUp)), "{refused:?}");
+    drop(db);
+    let db = Builder::new().open_on(medium, &key()).unwrap();
+    let before = content(&db);
+    assert_eq!(before.len(), 200, "reading works");
+    db.rotate().unwrap().wait().unwrap();
+    put(&db, 0..50, 77);
+    assert_eq!(content(&db)[&0], [77; 900]);
+    let status = db.key_status();
+    assert_eq!(status.rotations.len(), 1);
+    assert_eq!(status.rotations[0].to, Epoch(2));
+}
+
+#[test]
+fn a_policy_that_is_due_rotates_by_itself_and_shares_are_told() {
+    let medium = MemoryMedium::new();
+    let db = filled(&medium, 300);
+    let mut policy = Policy::default();
+    policy.sealed_pages_soft = 1;
+    db.admin(&key()).unwrap().set_policy(&policy).unwrap();
+    db.close().unwrap();
+    let db = Builder::new().auto_rotate(true).open_on(medium.clone(), &key()).unwrap();
+    let begun = std::time::Instant::now();
+    while db.key_status().rotations.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", db.key_status());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    db.close().unwrap();
+    let db = Builder::new().resume_rotation(false).open_on(medium, &key()).unwrap();
+    let mut steps = db.rotate_by_steps().unwrap();
+    steps.step().unwrap();
+    put(&db, 0..100, 5);
+    let shares: Vec<_> = db.key_status().epochs.iter().map(|epoch| epoch.share.unwrap()).collect();
+    assert_eq!(shares.len(), 2);
+    assert!(shares[0] > 0.1 && shares[1] > 0.1, "{shares:?}");
+    assert!((shares[0] + shares[1] - 1.0).abs() < 1e-9, "{shares:?}");
+}
+
+#[test]
+fn after_a_full_revocation_the_old_holder_opens_nothing_that_is_written_later() {
+    let medium = MemoryMedium::new();
+    let db = filled(&medium, 400);
+    let theirs = RawKey::new([8; 32]);
+    let slot = db.admin(&key()).unwrap().add(&SlotSpec::data("theirs"), &theirs).unwrap();
+    db.close().unwrap();
+    // They open it, keep the key of a rotation that is under way, and every image.
+    let holder = Builder::new().resume_rotation(false).open_on(medium.clone(), &theirs).unwrap();
+    holder.rotate_by_steps().unwrap().step().unwrap();
+    let kept = OldKey::keep(&holder);
+    let images = vec![medium.to_bytes()];
+    holder.close().unwrap();
+    assert!(!kept.opens(&images[0], &images).is_empty());
+
+    let db = Builder::new().open_on(medium.clone(), &key()).unwrap();
+    let revoked = db.admin(&key()).unwrap().revoke_data(slot).unwrap();
+    assert!(revoked.needs_rotation);
+    let completion = db.rotate_anew().unwrap().wait().unwrap();
+    assert_eq!(completion.to, Epoch(3), "not the key that they know");
+    put(&db, 0..100, 9);
+    let expected = content(&db);
+    db.close().unwrap();
+    assert!(kept.opens(&medium.to_bytes(), &images).is_empty());
+    for copy in 0..2 {
+        let mut image = medium.to_bytes();
+        image[(1 - copy) * 8 * 4096..(2 - copy) * 8 * 4096].fill(0);
+        let refused = Builder::new().open_on(MemoryMedium::from_bytes(image), &theirs);
+        assert!(matches!(refused.err().unwrap(), OpenError::WrongKey));
+    }
+    let db = Builder::new().open_on(medium, &key()).unwrap();
+    assert_eq!(content(&db), expected);
 }

@@ -111,11 +111,11 @@ impl Sealed for KeyFile {
     }
 
     fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
-        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret() })
+        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret()? })
     }
 
     fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
-        Ok(self.secret())
+        Ok(self.secret()?)
     }
 
     fn is_locked(&self) -> bool {
@@ -124,8 +124,9 @@ impl Sealed for KeyFile {
 }
 
 impl KeyFile {
-    fn secret(&self) -> SlotSecret {
-        derive::bytes(Purpose::KeyFile, &[self.bytes.expose()]).into()
+    fn secret(&self) -> Result<SlotSecret, OpenError> {
+        let key = self.bytes.expose().map_err(OpenError::io("taking the key file from memory"))?;
+        Ok(derive::bytes(Purpose::KeyFile, &[key]).into())
     }
 }
 
@@ -139,7 +140,7 @@ mod tests {
         let raw = KeyFile::parse(&key).unwrap().unwrap();
         let digits = format!("{}\n", "aB".repeat(32));
         let hex = KeyFile::parse(digits.as_bytes()).unwrap().unwrap();
-        assert_eq!(raw.bytes.expose(), hex.bytes.expose());
+        assert_eq!(raw.bytes.expose().unwrap(), hex.bytes.expose().unwrap());
         assert_eq!(format!("{raw:?}"), "KeyFile");
     }
 

@@ -78,7 +78,7 @@ impl Passphrase {
             doing: "keeping the passphrase",
             source: error.kind().into(),
         })?;
-        match bytes.expose() {
+        match bytes.expose().map_err(OpenError::io("taking the passphrase from memory"))? {
             [] => Err(OpenError::EmptyPassphrase),
             passphrase => Ok(passphrase),
         }

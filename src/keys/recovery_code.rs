@@ -78,7 +78,8 @@ pub struct Revealed<'a> {
 
 impl fmt::Display for Revealed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(key) = self.code.key.expose().first_chunk() else { return Err(fmt::Error) };
+        let bytes = self.code.key.expose().map_err(|_| fmt::Error)?;
+        let Some(key) = bytes.first_chunk() else { return Err(fmt::Error) };
         let text = letters::encode(key);
         f.write_str(str::from_utf8(text.as_slice()).unwrap_or_default())
     }
@@ -98,11 +99,11 @@ impl Sealed for RecoveryCode {
     }
 
     fn make(&self, _facts: SlotFacts<'_>, _terms: &Terms) -> Result<NewSlot, OpenError> {
-        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret() })
+        Ok(NewSlot { kdf: Kdf::None, blob: Vec::new(), secret: self.secret()? })
     }
 
     fn slot_secret(&self, _slot: SlotView<'_>, _terms: &Terms) -> Result<SlotSecret, Refusal> {
-        Ok(self.secret())
+        Ok(self.secret()?)
     }
 
     fn is_locked(&self) -> bool {
@@ -111,8 +112,10 @@ impl Sealed for RecoveryCode {
 }
 
 impl RecoveryCode {
-    fn secret(&self) -> SlotSecret {
-        derive::bytes(Purpose::RecoveryCode, &[self.key.expose()]).into()
+    fn secret(&self) -> Result<SlotSecret, OpenError> {
+        let key =
+            self.key.expose().map_err(OpenError::io("taking the recovery code from memory"))?;
+        Ok(derive::bytes(Purpose::RecoveryCode, &[key]).into())
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
         let text = code.reveal().to_string();
         assert_eq!(text.len(), 76);
         let again = RecoveryCode::parse(&text).unwrap();
-        assert_eq!(again.key.expose(), code.key.expose());
+        assert_eq!(again.key.expose().unwrap(), code.key.expose().unwrap());
         assert_eq!(format!("{code:?} {:?}", code.reveal()), "RecoveryCode Revealed");
         assert_ne!(RecoveryCode::generate().unwrap().reveal().to_string(), text);
     }

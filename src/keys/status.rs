@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::slots::{self, SlotInfo};
+use crate::format::completion::Completion;
 use crate::format::header::{EpochState, Header};
 use crate::format::key_slot::Role;
 use crate::format::policy::Policy;
@@ -30,6 +31,8 @@ pub struct KeyStatus {
     pub epochs: Vec<EpochInfo>,
     /// The policy.
     pub policy: Policy,
+    /// The last eight finished rotations, the newest last.
+    pub rotations: Vec<Completion>,
     /// What the policy wants done.
     pub due: Vec<Due>,
     /// Whether key memory is locked against swapping.
@@ -59,7 +62,8 @@ pub struct EpochInfo {
     pub age_s: u64,
     /// Pages sealed under it; of the active one a bound, never too small.
     pub sealed_pages: u64,
-    /// The share of the file's pages that are sealed under it, 0 to 1, where it is known.
+    /// The share of the file's sealed pages that are sealed under it, 0 to 1. While a rotation is
+    /// under way all tag pages are read to find out; `None` where one of them could not be.
     pub share: Option<f64>,
 }
 
@@ -107,6 +111,7 @@ impl KeyStatus {
             slots: slots::list(header, now),
             epochs: epochs.collect(),
             policy: header.policy,
+            rotations: header.rotations.clone(),
             due: due(header, sealed_pages, now),
             memory_locked,
         }
@@ -156,6 +161,13 @@ impl fmt::Display for KeyStatus {
         }
         for epoch in &self.epochs {
             writeln!(f, "{epoch}")?;
+        }
+        for Completion { from, to, begun, ended, pages, lost } in &self.rotations {
+            writeln!(
+                f,
+                "rotated from {from} to {to}, {begun} to {ended}, {pages} pages sealed anew, {lost} given \
+                 up"
+            )?;
         }
         for due in &self.due {
             writeln!(f, "due: {due}")?;

@@ -47,6 +47,18 @@ impl RotationSeat {
         started.ok_or(RotationError::Closed)
     }
 
+    /// Begins a rotation to a key made now; one that is under way ends for it.
+    pub(crate) fn rotate_anew(&self, store: &Arc<Store>) -> Result<Rotation, RotationError> {
+        let mut seat = self.lock();
+        if let Some(control) = seat.as_ref().filter(|control| !control.has_ended()) {
+            control.cancel();
+            control.wait_for_worker();
+        }
+        store.begin_rotation()?;
+        let started = start(&mut seat, store).map_err(StoreError::Io)?;
+        started.ok_or(RotationError::Closed)
+    }
+
     /// Goes on with a rotation that is due, if one is.
     pub(crate) fn resume(&self, store: &Arc<Store>) -> io::Result<Option<Rotation>> {
         start(&mut self.lock(), store)

@@ -80,6 +80,22 @@ impl Store {
         )
     }
 
+    /// The same with the share of pages of each epoch. Where there is more than one, that takes
+    /// reading all tag pages, 1/128 of the file.
+    pub(crate) fn key_status_with_shares(&self) -> KeyStatus {
+        let mut status = self.key_status();
+        if let [only] = status.epochs.as_mut_slice() {
+            only.share = Some(1.0);
+        } else if let Ok(pages) = self.pages_by_epoch() {
+            let all = pages.values().sum::<u64>().max(1);
+            for info in &mut status.epochs {
+                let sealed = pages.get(&info.epoch).copied().unwrap_or(0);
+                info.share = Some(sealed as f64 / all as f64);
+            }
+        }
+        status
+    }
+
     /// The header as it is, MACed, as a copy A.
     ///
     /// # Errors

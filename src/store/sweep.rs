@@ -2,7 +2,7 @@
 //! both copies of every record new, wipes what no entry names, and proves by reading the file that
 //! nothing is left. One step a call; who calls when is `rotation`'s business, a floor above.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::format::journal::Image;
 use crate::format::record::SealedRecord;
 use crate::format::root_record::RotationHint;
 use crate::format::tag_page::{Entry, EntryState, TagPage};
-use crate::keys::{Keyring, epochs};
+use crate::keys::{Due, Keyring, epochs};
 use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE};
 use crate::units::{CopyId, Epoch, GroupNo, PageNo};
 
@@ -41,17 +41,23 @@ impl Store {
     }
 
     /// Whether the active data key has reached the age or the use at which its policy wants another
-    /// one. By this machine's clock: one that was put back makes a key due late, one that was put
-    /// forward makes it due early.
+    /// one. By the later of this machine's clock and the latest time that the header has seen.
     pub(crate) fn is_rotation_due(&self) -> bool {
-        let unlocked = self.unlocked();
-        let policy = &unlocked.header.policy;
-        let active = unlocked.keyring.active().epoch;
-        let record = unlocked.header.epochs.iter().find(|record| record.epoch == active);
-        let now = self.terms().clock.now_s();
-        let age = record.map_or(0, |record| now.saturating_sub(record.created));
-        let sealed = self.sealed_pages.load(Ordering::Acquire);
-        age >= policy.data_key_age_s || sealed >= policy.sealed_pages_soft
+        let by_age_or_use =
+            |due: &Due| matches!(due, Due::RotationByAge(_) | Due::RotationByUse(_));
+        self.key_status().due.iter().any(by_age_or_use)
+    }
+
+    /// How many pages each epoch has sealed of those that entries name now. Reads all tag pages.
+    pub(crate) fn pages_by_epoch(&self) -> Result<HashMap<Epoch, u64>, StoreError> {
+        let mut pages = HashMap::new();
+        for group in (0..self.groups()).map(GroupNo) {
+            self.with_tag_page(group, |page| {
+                let sealed = page.entries().filter(|(_, e)| e.state() == EntryState::Sealed);
+                sealed.for_each(|(_, entry)| *pages.entry(entry.epoch).or_default() += 1);
+            })?;
+        }
+        Ok(pages)
     }
 
     /// The epoch that seals everything new.

