@@ -185,7 +185,6 @@ fn transaction() -> impl Strategy<Value = Transaction> {
     })
 }
 
-// A seat for rotation: one more line here.
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => transaction().prop_map(Step::Transaction),
@@ -196,6 +195,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Hold),
         2 => Just(Step::CheckHeld),
         1 => Just(Step::Release),
+        2 => (1..40_u64).prop_map(Step::Rotate),
     ]
 }
 

@@ -137,7 +137,7 @@ impl Step {
             17 => Self::Hold,
             18 => Self::CheckHeld,
             19 => Self::Release,
-            // Seat: a step of rotation.
+            20..=23 => Self::Rotate(u64::from(from.number(40)) + 1),
             _ => Self::Transaction(Transaction::draw(from, taste)),
         }
     }

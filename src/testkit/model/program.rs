@@ -105,8 +105,7 @@ impl Default for Transaction {
     }
 }
 
-/// One thing done to a database. A seat is kept here for the rotation of the data key: start,
-/// pause, go on and wait, once there is one.
+/// One thing done to a database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A write transaction.
@@ -129,6 +128,9 @@ pub enum Step {
     CheckIntegrity,
     /// Deletes every persistent savepoint.
     ForgetSavepoints,
+    /// Takes so many steps of a rotation of the data key, to its end if there are fewer; begins one
+    /// where none is due. Nothing for a database without data keys.
+    Rotate(u64),
 }
 
 impl fmt::Display for Step {

@@ -10,7 +10,7 @@ use redb::StorageBackend;
 use crate::holes::Hole;
 use crate::medium::Medium;
 use crate::testkit::CrashMedium;
-use crate::{Builder, Database, OpenError, RawKey};
+use crate::{Builder, Database, OpenError, RawKey, RotationError, StoreError};
 
 /// How a database is opened.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,14 @@ pub trait Room: Sized {
     /// # Errors
     /// What failed, in words.
     fn check_integrity(&mut self) -> Result<bool, String>;
+    /// Takes steps of a key rotation, where there are keys.
+    ///
+    /// # Errors
+    /// What failed, in words.
+    fn rotate(&mut self, steps: u64) -> Result<(), String> {
+        let _ = steps;
+        Ok(())
+    }
     /// Closes cleanly.
     ///
     /// # Errors
@@ -85,6 +93,8 @@ impl Vault {
     pub fn builder(settings: Settings) -> Builder {
         let mut builder = Builder::new();
         builder.cache_size(settings.cache_bytes);
+        // Steps of a rotation are taken by the program, small ones.
+        builder.resume_rotation(false).rotation_batch(126);
         if let Some(bytes) = settings.tag_cache_bytes {
             builder.tag_cache_size(bytes);
         }
@@ -125,6 +135,25 @@ impl Room for Vault {
 
     fn check_integrity(&mut self) -> Result<bool, String> {
         self.0.check_integrity().map_err(|error| error.to_string())
+    }
+
+    // Without redb's walk debris can't be told from damage: then it is given up here, and a page that
+    // redb needs is missed at the next read.
+    fn rotate(&mut self, steps: u64) -> Result<(), String> {
+        let mut rotation = self.0.rotate_by_steps().map_err(|error| error.to_string())?;
+        for _ in 0..steps {
+            match rotation.step() {
+                Ok(Some(_)) => break,
+                Ok(None) => {}
+                Err(RotationError::Store(error))
+                    if matches!(*error, StoreError::Unreadable { .. }) =>
+                {
+                    rotation.give_up_unreadable();
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
     }
 
     fn close(self) -> Result<(), String> {

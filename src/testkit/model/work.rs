@@ -82,7 +82,7 @@ impl<R: Room> Life<R> {
             Step::Reopen => self.reopen(),
             Step::CheckIntegrity => self.check_integrity(),
             Step::ForgetSavepoints => self.forget_savepoints(),
-            // Seat: a step of rotation.
+            Step::Rotate(steps) => self.room()?.rotate(*steps).map_err(Trouble::Failed),
         }
     }
 
