@@ -11,6 +11,8 @@ use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
 use crate::medium::MemoryMedium;
 use crate::units::GroupNo;
 
+mod exchange;
+
 fn key() -> RawKey {
     RawKey::new([7; 32])
 }
