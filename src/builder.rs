@@ -162,16 +162,16 @@ impl Builder {
         self
     }
 
-    /// How many pages a step of a key rotation journals at most, so that tests get many steps out of
-    /// a small file.
+    /// How many pages a step of a key rotation journals at most, so that tests get many steps out
+    /// of a small file.
     #[cfg(feature = "testkit")]
     pub fn rotation_batch(&mut self, pages: usize) -> &mut Self {
         self.options.batch_pages = pages;
         self
     }
 
-    // redb tells its repair callback whenever it walks all its trees, and it has walked them when it
-    // has opened: in a repair, and in an integrity check on open.
+    // redb tells its repair callback whenever it walks all its trees, and it has walked them when
+    // it has opened: in a repair, and in an integrity check on open.
     fn watched_redb(&self) -> (redb::Builder, Rc<Cell<bool>>) {
         let mut builder = self.redb();
         let walked = Rc::new(Cell::new(false));

@@ -93,7 +93,8 @@ impl Database {
     /// one from here on, a worker seals everything else anew, proves that nothing names the old
     /// one, and removes it. Readers and the writer go on. Returns once the new key is durable.
     ///
-    /// Where a rotation is under way already, or was cancelled or interrupted, this goes on with it.
+    /// Where a rotation is under way already, or was cancelled or interrupted, this goes on with
+    /// it.
     ///
     /// # Errors
     /// The new key could not be made durable, or the system gave no thread.
@@ -129,8 +130,8 @@ impl Database {
         }
     }
 
-    /// The rotation that is due, to be taken step by step on the calling thread, for tests that want
-    /// every step where they can see it; begins one where none is due. Not beside a worker.
+    /// The rotation that is due, to be taken step by step on the calling thread, for tests that
+    /// want every step where they can see it; begins one where none is due. Not beside a worker.
     ///
     /// # Errors
     /// The new key could not be made durable.

@@ -56,15 +56,15 @@ impl fmt::Display for StoreError {
                  and open it again, it comes back at its last durable commit",
             ),
             Self::KeyUsedUp => f.write_str(
-                "the data key has sealed as many pages as its policy allows: open the database again and \
-                 rotate the key (`Database::rotate`); reading still works",
+                "the data key has sealed as many pages as its policy allows: open the database \
+                 again and rotate the key (`Database::rotate`); reading still works",
             ),
             Self::Unreadable { pages } => write!(
                 f,
-                "{pages} pages that the old data key sealed don't open, by damage or because a crash \
-                 left them so: open the database once with `Builder::check_integrity_on_open`, which \
-                 finds out which of them are unused, or give them up with \
-                 `Rotation::give_up_unreadable`"
+                "{pages} pages that the old data key sealed don't open, by damage or because a \
+                 crash left them so: open the database once with \
+                 `Builder::check_integrity_on_open`, which finds out which of them are unused, or \
+                 give them up with `Rotation::give_up_unreadable`"
             ),
             Self::Misuse(what) => f.write_str(what),
         }

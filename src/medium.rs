@@ -89,8 +89,9 @@ pub trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Whatever the storage reports.
     fn unlock(&self) -> io::Result<()>;
 
-    /// Forgets cached copies of `len` bytes at `offset` (0: of everything from there on), so that later reads come from the
-    /// storage itself: after a failed `fsync` a cache may hold bytes that never became durable.
+    /// Forgets cached copies of `len` bytes at `offset` (0: of everything from there on), so that
+    /// later reads come from the storage itself: after a failed `fsync` a cache may hold bytes that
+    /// never became durable.
     ///
     /// # Errors
     /// Whatever the storage reports.

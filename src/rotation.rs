@@ -64,15 +64,16 @@ impl Rotation {
         self.control.resume();
     }
 
-    /// Goes on after [`StoreError::Unreadable`] without the pages that don't open: reading one is an
-    /// error, as it was before, and stays one even if the disk would later return the right bytes.
+    /// Goes on after [`StoreError::Unreadable`] without the pages that don't open: reading one is
+    /// an error, as it was before, and stays one even if the disk would later return the right
+    /// bytes.
     pub fn give_up_unreadable(&self) {
         self.control.give_up_unreadable();
     }
 
     /// Ends the worker after the step that is under way. New pages are sealed under the new data
-    /// key, old ones stay under the old one, and both stay readable. `Database::rotate` goes on with
-    /// it, and so does the next open, unless `Builder::resume_rotation` says otherwise.
+    /// key, old ones stay under the old one, and both stay readable. `Database::rotate` goes on
+    /// with it, and so does the next open, unless `Builder::resume_rotation` says otherwise.
     pub fn cancel(&self) {
         self.control.cancel();
     }

@@ -5,8 +5,8 @@
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
 //! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
-//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes share it,
-//! a change of length has it alone), `state` (briefly, never across I/O).
+//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes
+//! share it, a change of length has it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
 use std::sync::atomic::Ordering;

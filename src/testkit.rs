@@ -1,7 +1,7 @@
 //! Instruments that crash, fault and attack a store (feature `testkit`): a disk that loses power
-//! ([`CrashMedium`]), one that goes wrong as planned ([`FaultyMedium`]), somebody who edits and puts
-//! back ([`Attacker`]), the seeded randomness that makes each of them repeatable ([`SeededRandom`]),
-//! and the known mistakes of such a store, to plant on purpose and see caught.
+//! ([`CrashMedium`]), one that goes wrong as planned ([`FaultyMedium`]), somebody who edits and
+//! puts back ([`Attacker`]), the seeded randomness that makes each of them repeatable
+//! ([`SeededRandom`]), and the known mistakes of such a store, to plant on purpose and see caught.
 //!
 //! Public, so that an application can crash its own database: run it on a [`CrashMedium`], cut
 //! the power somewhere, open what [`CrashMedium::crash`] gives back, and look. Nothing here is

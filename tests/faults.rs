@@ -1,8 +1,8 @@
 //! Shows that a medium that goes wrong gives typed errors or right data, never wrong data and never
 //! a panic, and that the file opens at the last commit once the fault is gone: failed and short
 //! reads and writes at every operation on every kind of object, failed syncs and resizes, disks
-//! full at every point of a commit, bit rot in every sector, writes that are lost or land elsewhere,
-//! syncs that lie, and memory that runs out.
+//! full at every point of a commit, bit rot in every sector, writes that are lost or land
+//! elsewhere, syncs that lie, and memory that runs out.
 //!
 //! A failing case prints one line; `FAULT='use, seed 1: write error in tag page once after 3'` with
 //! `cargo test --release --features testkit --test faults one -- --nocapture` replays it.

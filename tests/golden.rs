@@ -1,6 +1,6 @@
 //! Files of format version 1 that every later version must read as this one does: committed, never
-//! changed, never removed. Each `tests/vectors/NAME.room` has a sidecar `NAME.expect` that says with
-//! which credential it is opened, what must come of it, for writing and read-only, and what it
+//! changed, never removed. Each `tests/vectors/NAME.room` has a sidecar `NAME.expect` that says
+//! with which credential it is opened, what must come of it, for writing and read-only, and what it
 //! holds. They are opened as copies; the originals stay byte for byte.
 //!
 //! A missing one is made, with new keys and nonces, by

@@ -104,7 +104,8 @@ fn multithread_runs() -> Result<(), Error> {
                 {
                     let mut table = write_txn.open_table(definition)?;
                     table.insert(&i.to_string().as_str(), i as u32)?;
-                    // The resulting table should have a different "a" value each time this example is run
+                    // The resulting table should have a different "a" value each time this example
+                    // is run
                     table.insert("a".to_string().as_str(), i as u32)?;
                     commits += 1;
                 }

@@ -20,8 +20,8 @@ use strongroom::{Epoch, OpenError, Throttle};
 mod probe;
 use probe::{Call, Gate, PAGE, Probe, builder, closed, content, is_data_page, is_worker, key, put};
 
-/// What a rotation's worker journals and puts in place, told by the ciphertexts alone: bytes that it
-/// writes for the first time are an image, and the second time they go in place.
+/// What a rotation's worker journals and puts in place, told by the ciphertexts alone: bytes that
+/// it writes for the first time are an image, and the second time they go in place.
 #[derive(Default)]
 struct Images {
     /// Behind it lies the journal.

@@ -8,8 +8,8 @@ use std::io;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
 /// What is wrong with the bytes of a file: edited, swapped, replayed, torn or lost. Reached the
-/// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`)
-/// from redb's; [`Damage::find_in`] digs it out, and [`Error::from`](crate::Error) does so by itself.
+/// user as it is from our own calls, and inside `redb::StorageError::Io` (kind `InvalidData`) from
+/// redb's; [`Damage::find_in`] digs it out, and [`Error::from`](crate::Error) does so by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Damage {

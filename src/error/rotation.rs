@@ -14,8 +14,9 @@ pub enum RotationError {
     Cancelled,
     /// The database was closed; the next open goes on with it.
     Closed,
-    /// The store failed. Where that was the journal on a full disk, the database works on and
-    /// [`crate::Rotation::resume`] tries again; after any other failure it must be opened again.
+    /// The store failed. After a full disk in the journal, a read error and
+    /// [`StoreError::Unreadable`] the database works on, and [`crate::Rotation::resume`] tries again;
+    /// after any other failure it must be opened again.
     Store(Arc<StoreError>),
 }
 

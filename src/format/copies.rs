@@ -51,8 +51,8 @@ pub(crate) fn choose_root(
         let heal_other = other.as_ref() != Some(&newest);
         return Ok(RootChoice::Clean { root: Box::new(newest), copy, heal_other });
     }
-    // A crash leaves the newest root and the one before it, never a gap: an older one beside a newer
-    // was put there, and to fall back to it would go back by more than one sync.
+    // A crash leaves the newest root and the one before it, never a gap: an older one beside a
+    // newer was put there, and to fall back to it would go back by more than one sync.
     let before = other.filter(|other| other.sync.next() == newest.sync);
     let mut candidates = vec![(newest, copy)];
     candidates.extend(before.map(|before| (before, copy.other())));

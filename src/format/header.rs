@@ -263,8 +263,8 @@ impl Header {
         writer.finish();
     }
 
-    /// What the admin MAC covers: file id, admin generation, policy, next slot id and slots. Not the copy, the
-    /// salt or the generation, so that a data session can carry it over.
+    /// What the admin MAC covers: file id, admin generation, policy, next slot id and slots. Not
+    /// the copy, the salt or the generation, so that a data session can carry it over.
     pub(crate) fn admin_mac(&self, admin_mac_key: &SecretKey) -> [u8; 32] {
         let bytes: &mut HeaderBytes = &mut Box::new([0; HEADER_COPY_SIZE]);
         self.encode_fields(CopyId::A, &[0; 32], bytes);

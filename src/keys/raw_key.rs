@@ -40,8 +40,8 @@ impl RawKey {
     /// The key's bytes, to put them where the application keeps its keys. Wiped when dropped.
     ///
     /// # Errors
-    /// There was no memory to keep the key in when it was made, or this process is a fork of the one
-    /// that made it.
+    /// There was no memory to keep the key in when it was made, or this process is a fork of the
+    /// one that made it.
     pub fn expose(&self) -> io::Result<Zeroizing<[u8; 32]>> {
         let missing = || io::Error::new(io::ErrorKind::OutOfMemory, "no key memory");
         let bytes = self.bytes.as_ref().map_err(|_| missing())?;

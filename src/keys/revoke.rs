@@ -33,10 +33,10 @@ pub struct Revoked {
     pub slot: SlotInfo,
     /// Other slots that had to go, because nobody gave their credentials.
     pub dropped: Vec<SlotInfo>,
-    /// Whoever held the credential may have kept the data keys. Until the data key is replaced by one
-    /// made after the revocation ([`Database::rotate_anew`](crate::Database::rotate_anew)), he can
-    /// read, in a copy of the file, data that is written from now on. What he could read
-    /// before stays readable to him whatever is done.
+    /// Whoever held the credential may have kept the data keys. Until the data key is replaced by
+    /// one made after the revocation ([`Database::rotate_anew`](crate::Database::rotate_anew)), he
+    /// can read, in a copy of the file, data that is written from now on. What he could read before
+    /// stays readable to him whatever is done.
     pub needs_rotation: bool,
 }
 

@@ -165,8 +165,8 @@ impl fmt::Display for KeyStatus {
         for Completion { from, to, begun, ended, pages, lost } in &self.rotations {
             writeln!(
                 f,
-                "rotated from {from} to {to}, {begun} to {ended}, {pages} pages sealed anew, {lost} given \
-                 up"
+                "rotated from {from} to {to}, {begun} to {ended}, {pages} pages sealed anew, \
+                 {lost} given up"
             )?;
         }
         for due in &self.due {

@@ -262,8 +262,8 @@ impl Control {
         });
     }
 
-    /// Rests for so long, and then for as long as the rotation is paused or failed. Looks in between
-    /// whether it still makes sense: `false` once it is cancelled or `go_on` says no.
+    /// Rests for so long, and then for as long as the rotation is paused or failed. Looks in
+    /// between whether it still makes sense: `false` once it is cancelled or `go_on` says no.
     pub(super) fn rest(&self, rest: Duration, go_on: impl Fn() -> bool) -> bool {
         const LOOK_EVERY: Duration = Duration::from_millis(50);
         let begun = Instant::now();

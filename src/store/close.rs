@@ -28,8 +28,9 @@ impl Store {
         result.and(unlocked)
     }
 
-    // A failed or unfinished open, a failed write and a latch all leave the file as it is. Where a write failed redb has stopped between its header and its pages: a sync now
-    // would make that half commit durable, and mark it clean.
+    // A failed or unfinished open, a failed write and a latch all leave the file as it is. Where a
+    // write failed redb has stopped between its header and its pages: a sync now would make that
+    // half commit durable, and mark it clean.
     fn may_write_at_close(&self) -> bool {
         !self.read_only
             && !self.latched.load(Ordering::Acquire)
@@ -37,8 +38,8 @@ impl Store {
             && !self.guard().is_held()
     }
 
-    // Waits for whatever is on its way, also where nothing is to be written: the lock on the file is
-    // given back next, and the file is somebody else's then.
+    // Waits for whatever is on its way, also where nothing is to be written: the lock on the file
+    // is given back next, and the file is somebody else's then.
     fn close_alone(&self) -> Result<(), StoreError> {
         let _no_header_commit = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,9 +81,10 @@ impl Store {
             self.medium.set_len(end)?;
         }
         if len < end {
-            // A clean root on a file that is too short is damage. redb trims the file when it closes,
-            // but not where it was stopped, by a panic or a failed read: then the last pages of the
-            // logical length were never written, and the extension must be durable first.
+            // A clean root on a file that is too short is damage. redb trims the file when it
+            // closes, but not where it was stopped, by a panic or a failed read: then the last
+            // pages of the logical length were never written, and the extension must be durable
+            // first.
             self.medium.sync()?;
             self.medium.reached("close: after the extension");
         }

@@ -63,8 +63,9 @@ impl Guard {
         self.forgiven.values().any(|fresh| *fresh != 0)
     }
 
-    /// What the first read of a page found out holds for all later ones: a page that opened is whole,
-    /// and one that redb was given as zeros stays zeros. Returns whether this read counts as opened.
+    /// What the first read of a page found out holds for all later ones: a page that opened is
+    /// whole, and one that redb was given as zeros stays zeros. Returns whether this read counts as
+    /// opened.
     ///
     /// Else a medium that shows other bytes the second time would hand zeros to code of redb's that
     /// relies on pages it has checked.

@@ -46,8 +46,8 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     let b_bytes = read_copy(medium, len, CopyId::B)?;
     let b = UnverifiedHeader::decode(&b_bytes, CopyId::B);
     for (fault, bytes) in [(a.as_ref().err(), &a_bytes), (b.as_ref().err(), &b_bytes)] {
-        // A whole copy that says "not for you" is believed, even beside one of ours: a newer version
-        // may have been cut off while it upgraded the file.
+        // A whole copy that says "not for you" is believed, even beside one of ours: a newer
+        // version may have been cut off while it upgraded the file.
         if let Some(fault) = fault
             && UnverifiedHeader::crc_fits(bytes)
         {

@@ -262,8 +262,8 @@ impl Store {
     }
 
     /// Overwrites pages by a batch that is durable in the journal, a group at a time, and publishes
-    /// their new entries: a page that redb wrote meanwhile, or cut, is left alone. Counts the pages for the
-    /// next root record.
+    /// their new entries: a page that redb wrote meanwhile, or cut, is left alone. Counts the pages
+    /// for the next root record.
     ///
     /// # Errors
     /// A write failed: what is in place is known again only after a reopen, so the caller latches.

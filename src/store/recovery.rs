@@ -177,8 +177,8 @@ pub(super) fn open(
     }
 }
 
-// Pages that a rotation was overwriting; what its journal brings back is named by the sync that ends
-// the recovery.
+// Pages that a rotation was overwriting; what its journal brings back is named by the sync that
+// ends the recovery.
 fn recover_rotation(mut store: Store, root: &RootRecord) -> Result<Store, OpenError> {
     store.recovery.journaled_pages = store.apply_journal(root)?;
     Ok(store)

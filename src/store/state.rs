@@ -151,8 +151,8 @@ impl State {
         true
     }
 
-    /// Puts a new seal in the place of `old`, if that is still the page's. `None` where its tag page
-    /// must be loaded first.
+    /// Puts a new seal in the place of `old`, if that is still the page's. `None` where its tag
+    /// page must be loaded first.
     pub(super) fn reseal(
         &mut self,
         group: GroupNo,

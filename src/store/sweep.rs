@@ -228,7 +228,8 @@ impl Store {
             self.latch(self.put_in_place(&ready))?;
         }
         if had_ready || next.is_some() {
-            // Also where nothing is dirty: a sync of redb's may have taken it all and be on its way.
+            // Also where nothing is dirty: a sync of redb's may have taken it all and be on its
+            // way.
             self.sync_on_its_own()?;
         }
         sweep.ready = next;

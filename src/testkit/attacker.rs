@@ -5,7 +5,8 @@
 //!
 //! He makes files; opening them and judging what comes out is the test's business, with one help:
 //! [`Attacker::states_put_back`] tells a mix that in effect puts a whole older state back, which
-//! nothing inside the file can tell (docs/threat-model.md, attack 5), from one that must be noticed.
+//! nothing inside the file can tell (docs/threat-model.md, attack 5), from one that must be
+//! noticed.
 
 mod choices;
 mod edit;

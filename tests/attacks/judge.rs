@@ -86,8 +86,8 @@ fn judge(victim: &Victim, file: &[u8], recovery: Recovery, found: &Content) -> O
 }
 
 /// Whether the file is an older state in whole, or the other timeline's. If that state was an
-/// unclean one, it falls back as unclean files do: a root record of the very next sync may have been
-/// passed over, and reported, and a commit taken back, and counted.
+/// unclean one, it falls back as unclean files do: a root record of the very next sync may have
+/// been passed over, and reported, and a commit taken back, and counted.
 fn is_whole(victim: &Victim, file: &[u8], recovery: Recovery, found: &Content) -> bool {
     let torn = recovery.torn_pages > 0;
     let passed_over = recovery.recovered_from == Some(recovery.sync.next());

@@ -179,7 +179,8 @@ fn row_10_older_pages_of_an_unclean_file_damaged() {
     let tally = each(&unclean, "damaged older pages", &old);
     assert_eq!(tally.fallbacks() + tally.of(Outcome::WholeState), 0, "{tally:?}");
     assert!(tally.errors() > 4, "some of them are in use: {tally:?}");
-    // The page is refused, and by name; it is not given to redb as zeros, to make of it what it can.
+    // The page is refused, and by name; it is not given to redb as zeros, to make of it what it
+    // can.
     for attack in old.iter().map(|part| flip(*part)) {
         let Verdict { outcome, error, .. } = verdict(&unclean, &attack, false);
         assert!(outcome == Outcome::Current || error.contains("altered, replayed"), "{error}");

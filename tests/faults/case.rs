@@ -1,5 +1,5 @@
-//! A case is a line: what is being done, the seed of the work, and the fault plan. It prints when it
-//! fails and parses from the environment.
+//! A case is a line: what is being done, the seed of the work, and the fault plan. It prints when
+//! it fails and parses from the environment.
 
 use std::fmt;
 use std::str::FromStr;

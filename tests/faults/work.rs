@@ -363,7 +363,8 @@ fn commits(db: &redb::Database, seed: u64, life: &mut Life) -> Result<Option<Err
     Ok(None)
 }
 
-/// As [`commits`], on any medium, for crashes: goes on until the plan has fired or the work is done.
+/// As [`commits`], on any medium, for crashes: goes on until the plan has fired or the work is
+/// done.
 pub fn commits_until_fired<M: Medium + Clone>(
     disk: &FaultyMedium<M>,
     seed: u64,

@@ -92,9 +92,9 @@ impl Medium for Scheduled {
 }
 
 /// The other sync's snapshot is taken between the step's journaling and its look whether there is
-/// anything to sync: it carries the journal, and is not over yet. Three threads wait for the state's
-/// lock for that: the step, then the sync, then one that reads, which keeps the step from getting
-/// the lock a second time before the sync had it.
+/// anything to sync: it carries the journal, and is not over yet. Three threads wait for the
+/// state's lock for that: the step, then the sync, then one that reads, which keeps the step from
+/// getting the lock a second time before the sync had it.
 #[test]
 fn a_step_does_not_take_the_sync_of_somebody_else_for_its_own() {
     let schedule = Arc::new(Schedule::default());

@@ -137,8 +137,8 @@ impl Room for Vault {
         self.0.check_integrity().map_err(|error| error.to_string())
     }
 
-    // Without redb's walk debris can't be told from damage: then it is given up here, and a page that
-    // redb needs is missed at the next read.
+    // Without redb's walk debris can't be told from damage: then it is given up here, and a page
+    // that redb needs is missed at the next read.
     fn rotate(&mut self, steps: u64) -> Result<(), String> {
         let mut rotation = self.0.rotate_by_steps().map_err(|error| error.to_string())?;
         for _ in 0..steps {
