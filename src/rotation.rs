@@ -64,9 +64,9 @@ impl Rotation {
         self.control.resume();
     }
 
-    /// Goes on after [`StoreError::Unreadable`] without the pages that don't open: reading one is
-    /// an error, as it was before, and stays one even if the disk would later return the right
-    /// bytes.
+    /// Goes on after [`StoreError::Unreadable`](crate::StoreError::Unreadable) without the pages
+    /// that don't open: reading one is an error, as it was before, and stays one even if the disk
+    /// would later return the right bytes.
     pub fn give_up_unreadable(&self) {
         self.control.give_up_unreadable();
     }

@@ -15,8 +15,8 @@ pub enum RotationError {
     /// The database was closed; the next open goes on with it.
     Closed,
     /// The store failed. After a full disk in the journal, a read error and
-    /// [`StoreError::Unreadable`] the database works on, and [`crate::Rotation::resume`] tries again;
-    /// after any other failure it must be opened again.
+    /// [`StoreError::Unreadable`] the database works on, and [`crate::Rotation::resume`] tries
+    /// again; after any other failure it must be opened again.
     Store(Arc<StoreError>),
 }
 
