@@ -199,6 +199,45 @@ impl Drop for LockedMedium {
 }
 
 impl Store {
+    /// A store in this state, writable, with nothing counted and nothing to heal.
+    fn new(
+        medium: LockedMedium,
+        unlocked: Unlocked,
+        options: &Options,
+        guard: Guard,
+        state: State,
+    ) -> Self {
+        let group = layout::ENTRIES_PER_TAG_PAGE;
+        Self {
+            medium,
+            arena: unlocked.arena.clone(),
+            unlocked: RwLock::new(Arc::new(unlocked)),
+            nonces: NonceSource::default(),
+            holes: options.holes,
+            read_only: false,
+            latched: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            active: AtomicBool::new(false),
+            forgiving: AtomicBool::new(guard.is_forgiving()),
+            watching: AtomicBool::new(guard.is_held()),
+            guard: Mutex::new(guard),
+            sealed_pages: AtomicU64::new(0),
+            sealed_pages_bound: AtomicU64::new(0),
+            seal_reserve: options.seal_reserve,
+            batch_pages: options.batch_pages.clamp(group, journal::BATCH_PAGES_MAX),
+            committing: Mutex::new(()),
+            sweep: Mutex::default(),
+            syncing: Mutex::new(()),
+            resizing: RwLock::new(()),
+            state: RwLock::new(state),
+            recovery: Recovery::default(),
+            heal_header: Mutex::new(None),
+            admin_seat: AtomicBool::new(false),
+            options: *options,
+        }
+    }
+
     /// The logical length in bytes, as redb sees it.
     pub(crate) fn len(&self) -> Result<u64, StoreError> {
         self.check_usable()?;

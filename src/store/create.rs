@@ -5,8 +5,6 @@
 use std::sync::{Arc, PoisonError};
 
 use super::guard::Guard;
-use super::journal::BATCH_PAGES_MAX;
-use super::recovery::Recovery;
 use super::state::{PageZero, State};
 use super::tags::TagCache;
 use super::{LockedMedium, Options, Store};
@@ -14,10 +12,8 @@ use crate::crypto::digest::Digest;
 use crate::error::{OpenError, StoreError};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::keys::{self, Credential, Unlocked};
-use crate::layout::{self, PAGE_ZERO_SIZE};
-use crate::locks::{AtomicBool, AtomicU64, Mutex, RwLock};
+use crate::layout::PAGE_ZERO_SIZE;
 use crate::medium::{LockKind, Medium};
-use crate::random::NonceSource;
 use crate::units::{CopyId, SyncSeq};
 
 /// Makes a store on an empty medium, with roles split where there is a credential for the data
@@ -39,34 +35,8 @@ pub(crate) fn create(
     // No sync has happened: the first will be number 1, in copy A.
     let root = blank_root(&unlocked);
     let cache = TagCache::new(options.tag_cache_bytes);
-    Ok(Store {
-        medium,
-        arena: unlocked.arena.clone(),
-        unlocked: RwLock::new(Arc::new(unlocked)),
-        nonces: NonceSource::default(),
-        holes: options.holes,
-        read_only: false,
-        latched: AtomicBool::new(false),
-        write_failed: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
-        active: AtomicBool::new(false),
-        guard: Mutex::new(Guard::for_creation()),
-        forgiving: AtomicBool::new(false),
-        watching: AtomicBool::new(false),
-        sealed_pages: AtomicU64::new(0),
-        sealed_pages_bound: AtomicU64::new(0),
-        seal_reserve: options.seal_reserve,
-        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
-        committing: Mutex::new(()),
-        sweep: Mutex::default(),
-        syncing: Mutex::new(()),
-        resizing: RwLock::new(()),
-        state: RwLock::new(State::new(root, CopyId::B, Vec::new(), cache)),
-        recovery: Recovery::default(),
-        heal_header: Mutex::new(None),
-        admin_seat: AtomicBool::new(false),
-        options: *options,
-    })
+    let state = State::new(root, CopyId::B, Vec::new(), cache);
+    Ok(Store::new(medium, unlocked, options, Guard::for_creation(), state))
 }
 
 fn blank_root(unlocked: &Unlocked) -> RootRecord {
@@ -93,7 +63,7 @@ impl Store {
     /// # Errors
     /// Any failure leaves a creation that was cut off.
     pub(crate) fn finish_creation(&self) -> Result<(), StoreError> {
-        *self.guard() = Guard::off();
+        self.take_guard();
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch(self.write_creation())
     }

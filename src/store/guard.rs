@@ -110,7 +110,7 @@ impl Store {
         self.latch(self.heal_header())
     }
 
-    fn take_guard(&self) -> Guard {
+    pub(super) fn take_guard(&self) -> Guard {
         let guard = std::mem::replace(&mut *self.guard(), Guard::off());
         self.forgiving.store(false, Ordering::Release);
         self.watching.store(false, Ordering::Release);

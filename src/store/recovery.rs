@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::debris::PageSet;
 use super::guard::Guard;
-use super::journal::BATCH_PAGES_MAX;
 use super::scan::{self, ScannedPair, TagPages};
 use super::state::State;
 use super::sync::RESERVE_MIN;
@@ -24,7 +23,7 @@ use crate::format::record::SealedRecord;
 use crate::format::root_record::RootRecord;
 use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
-use crate::locks::{AtomicBool, AtomicU64, Mutex, RwLock};
+use crate::locks::{AtomicU64, Mutex};
 use crate::medium::{LockKind, Medium};
 use crate::random::NonceSource;
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, SyncSeq};
@@ -143,34 +142,12 @@ pub(super) fn open(
     // A crash between a header commit and the sync that names it: the next sync does.
     state.dirty = header_generation != state.generation;
     state.generation = header_generation;
-    let store = Store {
-        medium,
-        arena: unlocked.arena.clone(),
-        unlocked: RwLock::new(Arc::new(unlocked)),
-        nonces: NonceSource::default(),
-        holes: options.holes,
-        read_only,
-        latched: AtomicBool::new(false),
-        write_failed: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
-        active: AtomicBool::new(false),
-        forgiving: AtomicBool::new(guard.is_forgiving()),
-        watching: AtomicBool::new(guard.is_held()),
-        guard: Mutex::new(guard),
-        sealed_pages: AtomicU64::new(sealed_pages),
-        sealed_pages_bound: AtomicU64::new(sealed_pages),
-        seal_reserve: options.seal_reserve,
-        batch_pages: options.batch_pages.clamp(layout::ENTRIES_PER_TAG_PAGE, BATCH_PAGES_MAX),
-        committing: Mutex::new(()),
-        sweep: Mutex::default(),
-        syncing: Mutex::new(()),
-        resizing: RwLock::new(()),
-        state: RwLock::new(state),
-        recovery,
-        heal_header: Mutex::new(stale_header),
-        admin_seat: AtomicBool::new(false),
-        options: *options,
-    };
+    let mut store = Store::new(medium, unlocked, options, guard, state);
+    store.read_only = read_only;
+    store.sealed_pages = AtomicU64::new(sealed_pages);
+    store.sealed_pages_bound = AtomicU64::new(sealed_pages);
+    store.recovery = recovery;
+    store.heal_header = Mutex::new(stale_header);
     match unclean_root {
         None => Ok(store),
         Some(root) => recover_rotation(store, &root),
