@@ -119,7 +119,8 @@ impl<'db> AdminSession<'db> {
     }
 
     /// Sets the last second, Unix time, at which a slot's credential is accepted; `None` is never.
-    /// One admin slot without a date always stays, so that no clock locks everybody out.
+    /// One admin slot without a date always stays, and with split roles one data slot, so that no
+    /// clock locks everybody out.
     ///
     /// # Errors
     /// [`KeyError::UnknownSlot`], [`KeyError::AlreadyExpired`], [`KeyError::LastAdmin`].
@@ -153,7 +154,9 @@ impl<'db> AdminSession<'db> {
     /// Takes an admin slot away and changes the admin key and the root key. Its holder could open
     /// every other slot of an old copy of the header, so only those slots stay whose credentials
     /// are given in `keep` (this session's own is not among them by itself); all others are
-    /// dropped. See [`Revoked::needs_rotation`].
+    /// dropped. They are made anew: a passphrase is calibrated again unless it is given with
+    /// [`Passphrase::cost`](crate::Passphrase::cost). While credentials are asked, no rotation
+    /// begins or ends. See [`Revoked::needs_rotation`].
     ///
     /// # Errors
     /// [`KeyError::UnknownSlot`], [`KeyError::IsDataSlot`], [`KeyError::CannotKeep`],

@@ -113,7 +113,8 @@ impl Builder {
 
     /// Whether a rotation begins by itself when the data key is due by the policy in the header
     /// (90 days or 2^40 pages unless changed), at open and as long as the database is open. Off
-    /// unless told otherwise.
+    /// unless told otherwise. Header backups made before a rotation lack its key: make a new one
+    /// after each ([`Database::key_status`] lists them).
     pub fn auto_rotate(&mut self, auto: bool) -> &mut Self {
         self.auto_rotate = auto;
         self

@@ -406,7 +406,11 @@ fn bad_input_is_a_typed_error_and_nothing_changes() {
     let db = at(NOW - 1).open_on(medium.clone(), &raw(1)).unwrap();
     let mut admin = db.admin(&raw(1)).unwrap();
     refused!(medium, admin.add(&spec(b"x"), &raw(5)), KeyError::ClockBehind { .. });
-    refused!(medium, admin.rewrap_root_key(), KeyError::ClockBehind { .. });
+    refused!(medium, admin.replace(SlotId(2), &raw(5)), KeyError::ClockBehind { .. });
+    let date = admin.set_not_after(SlotId(2), Some(NOW + 9));
+    refused!(medium, date, KeyError::ClockBehind { .. });
+    // What writes no date goes on: a wrong clock must not keep anybody from revoking.
+    admin.rewrap_root_key().unwrap();
     drop(admin);
     db.close().unwrap();
 }

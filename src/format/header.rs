@@ -369,6 +369,9 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
     let anchor_binding = reader.array()?;
     let clock_high_water = reader.u64()?;
     let next_epoch = Epoch(reader.u32()?);
+    if epochs.last().is_none_or(|last| last.epoch >= next_epoch) {
+        return Err(Malformed("a next epoch that was given out already").into());
+    }
     reader.zeros(4)?;
     let rotations = completion::decode_all(&mut reader)?;
     reader.zeros(ADMIN_MAC_AT - ROTATIONS_END)?;

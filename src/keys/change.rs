@@ -31,6 +31,7 @@ impl Change<'_> {
         spec: &SlotSpec,
         provider: &dyn Credential,
     ) -> Result<(Unlocked, SlotId), KeyError> {
+        self.check_clock()?;
         let (mut header, now) = self.begin()?;
         slots::free_place(&mut header)?; // before a key derivation is paid for
         let label = slots::label_bytes(&spec.label)?;
@@ -52,8 +53,10 @@ impl Change<'_> {
         id: SlotId,
         provider: &dyn Credential,
     ) -> Result<(Unlocked, SlotId), KeyError> {
+        self.check_clock()?;
         let (mut header, now) = self.begin()?;
         let KeySlot { role, label, not_after, .. } = *slots::find(&header, id)?;
+        slots::check_date(Some(not_after).filter(|date| *date != 0), now)?;
         let new_id = slots::take_id(&mut header);
         let plan = Plan { id: new_id, role, label, created: now, not_after };
         let slot = self.enrol(&header, plan, provider)?;
@@ -96,6 +99,7 @@ impl Change<'_> {
         id: SlotId,
         not_after: Option<u64>,
     ) -> Result<Unlocked, KeyError> {
+        self.check_clock()?;
         let (mut header, now) = self.begin()?;
         let not_after = slots::check_date(not_after, now)?;
         if let Some(slot) = slots::place_of(&mut header, id)? {
@@ -118,11 +122,14 @@ impl Change<'_> {
     /// The header to change, and the time.
     pub(super) fn begin(&self) -> Result<(Header, u64), KeyError> {
         let mut header = self.unlocked.header.clone();
-        let clock = self.terms.clock.now_s();
-        slots::check_clock(&header, clock)?;
-        let now = slots::judged_time(&header, clock);
+        let now = slots::judged_time(&header, self.terms.clock.now_s());
         header.clock_high_water = now;
         Ok((header, now))
+    }
+
+    // Only where a date is written: a clock behind must not keep anybody from revoking.
+    fn check_clock(&self) -> Result<(), KeyError> {
+        slots::check_clock(&self.unlocked.header, self.terms.clock.now_s())
     }
 
     /// A slot under the keys as they are.

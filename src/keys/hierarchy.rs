@@ -125,12 +125,29 @@ pub(crate) fn unlock(
     terms: &Terms,
 ) -> Result<Unlocked, OpenError> {
     let arena = terms.arena(provider)?;
-    let (slot, wrap_key) =
-        enrolment::find(&arena, unverified.file_id(), unverified.slots(), provider, terms)?;
-    let unlocked = unlock_slot(&arena, unverified, slot, &wrap_key)?;
-    // The date was believed with the header, not before.
-    check_expired(&unlocked.header, slot, terms)?;
-    Ok(unlocked)
+    let (mut passed, mut refused) = (0, None);
+    loop {
+        let slots = unverified.slots().skip(passed);
+        let found = enrolment::find(&arena, unverified.file_id(), slots, provider, terms);
+        let (slot, wrap_key) = match found {
+            Err(error) => return Err(refused.unwrap_or(error)),
+            Ok(found) => found,
+        };
+        let unlocked = unlock_slot(&arena, unverified, slot, &wrap_key).and_then(|unlocked| {
+            // The date was believed with the header, not before.
+            check_expired(&unlocked.header, slot, terms)?;
+            Ok(unlocked)
+        });
+        match unlocked {
+            // The credential may have another slot, of another role or date.
+            Err(error @ OpenError::Slot(_)) => {
+                refused.get_or_insert(error);
+                passed +=
+                    1 + unverified.slots().skip(passed).take_while(|s| s.id != slot.id).count();
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The admin key behind an admin credential, for a header that is unlocked already.
@@ -156,7 +173,28 @@ pub(crate) fn unlock_admin(
     check_expired(header, slot, terms).map_err(OpenError::from)?;
     let key = open_slot(arena, header.file_id, slot, &wrap_key, CopyId::A)?;
     let admin = AdminKey::new(arena, key, header.file_id).map_err(no_memory())?;
-    if admin.has_signed(header) { Ok(admin) } else { Err(unsigned(CopyId::A).into()) }
+    if !admin.has_signed(header) {
+        return Err(unsigned(CopyId::A).into());
+    }
+    check_role_mode(unlocked, &admin)?;
+    Ok(admin)
+}
+
+// The role mode is not among what an administrator signs. A data credential could change it, and
+// the next change of the root key would put that into an escrow for the admin key: dual control
+// would be gone. What it can't make is an escrow under the admin key.
+fn check_role_mode(unlocked: &Unlocked, admin: &AdminKey) -> Result<(), OpenError> {
+    let Unlocked { header, arena, root, .. } = unlocked;
+    let changed = || damaged(CopyId::A, "its role mode was changed by somebody who may not");
+    match (header.combined_roles, &header.root_escrow) {
+        (false, None) => Ok(()),
+        (true, Some(escrow)) => {
+            let key = admin.open_root_escrow(arena, escrow).map_err(no_memory())?;
+            let key = key.map_err(|_| changed())?;
+            mac::equal(&key.expose(), &root.key.expose()).then_some(()).ok_or_else(changed)
+        }
+        _ => Err(changed()),
+    }
 }
 
 /// The slot that a credential opens, of a header that is unlocked already, expired or not. The key

@@ -170,7 +170,8 @@ pub(super) fn check_table(header: &Header) -> Result<(), KeyError> {
     if !slots().any(|slot| slot.role == Role::Admin && slot.not_after == 0) {
         return Err(KeyError::LastAdmin);
     }
-    if !header.combined_roles && !slots().any(|slot| slot.role == Role::Data) {
+    let lasting_data = |slot: &KeySlot| slot.role == Role::Data && slot.not_after == 0;
+    if !header.combined_roles && !slots().any(lasting_data) {
         return Err(KeyError::LastData);
     }
     let min = header.policy.slots_min;

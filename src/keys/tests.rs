@@ -4,6 +4,7 @@
 use super::enrolment::{self, Contents, Plan};
 use super::wrapping::random_key;
 use super::*;
+use crate::crypto::wrap::WrappedKey;
 use crate::error::{Damage, KeyError, OpenError};
 use crate::format::header::{Header, HeaderBytes, UnverifiedHeader};
 use crate::format::key_slot::{KeySlot, Role};
@@ -159,4 +160,57 @@ fn a_revoked_admin_can_open_no_escrow_of_the_new_header() {
     let bytes = encoded(&after, &after.header);
     assert!(open(&bytes, 2).is_ok() && open(&bytes, 3).is_ok());
     assert!(matches!(open(&bytes, 1), Err(OpenError::WrongKey)));
+}
+
+#[test]
+fn a_data_credential_can_not_end_dual_control() {
+    let terms = Terms::default();
+    let made = create(&raw(1), Some(&raw(2)), &terms).unwrap();
+    let mut header = made.header.clone();
+    header.combined_roles = true; // whoever has the root key can MAC this
+    let opened = open(&encoded(&made, &header), 2).unwrap();
+    let refused = unlock_admin(&opened, &raw(1), &terms).unwrap_err();
+    assert!(refused.to_string().contains("role mode"), "{refused}");
+    // The same with an escrow that the data credential makes up.
+    header.root_escrow = Some(WrappedKey { nonce: [1; 12], ciphertext: [2; 32], tag: [3; 16] });
+    let opened = open(&encoded(&made, &header), 2).unwrap();
+    assert!(unlock_admin(&opened, &raw(1), &terms).is_err());
+    let untouched = open(&encoded(&made, &made.header), 2).unwrap();
+    assert!(unlock_admin(&untouched, &raw(1), &terms).is_ok());
+}
+
+#[cfg(feature = "testkit")]
+#[test]
+fn with_split_roles_a_data_slot_without_a_date_stays() {
+    let terms = Terms { clock: crate::clock::Clock::standing_at(1000), ..Terms::default() };
+    let made = create(&raw(1), Some(&raw(2)), &terms).unwrap();
+    let admin = unlock_admin(&made, &raw(1), &terms).unwrap();
+    let dated = change(&made, &admin, &terms).set_not_after(SlotId(2), Some(1001));
+    assert!(matches!(dated, Err(KeyError::LastData)));
+}
+
+#[test]
+fn fields_that_no_admin_signs_block_no_revocation_and_no_rotation() {
+    let terms = Terms::default();
+    let made = made(&terms);
+    let mut header = made.header.clone();
+    header.created = u64::MAX;
+    let opened = open(&encoded(&made, &header), 1).unwrap();
+    let admin = unlock_admin(&opened, &raw(1), &terms).unwrap();
+    assert!(change(&opened, &admin, &terms).revoke_data(SlotId(2)).is_ok());
+    assert!(matches!(
+        change(&opened, &admin, &terms).set_not_after(SlotId(2), Some(1)),
+        Err(KeyError::ClockBehind { .. })
+    ));
+    let mut header = made.header.clone();
+    header.next_epoch = crate::units::Epoch(1);
+    let bytes = encoded(&made, &header);
+    assert!(UnverifiedHeader::decode(&bytes, CopyId::A).is_err(), "an epoch given out twice");
+}
+
+#[test]
+fn a_credential_in_two_slots_opens_by_the_one_that_may() {
+    let terms = Terms::default();
+    let made = create(&raw(1), Some(&raw(1)), &terms).unwrap();
+    assert!(open(&encoded(&made, &made.header), 1).is_ok(), "the data slot, not the admin's");
 }

@@ -145,8 +145,9 @@ impl Store {
         }
         let lost_pages = self.give_up_debris(&fresh, walked.then_some(&read))?;
         self.forget_journal();
-        self.sync()?;
+        // First, so that nothing is sealed under a data key that only one header copy has.
         self.heal_header()?;
+        self.sync()?;
         Ok(Recovered { torn_pages: zeroed.len() as u64, lost_pages })
     }
 }

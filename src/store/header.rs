@@ -113,6 +113,18 @@ fn read_copy(medium: &dyn Medium, len: u64, copy: CopyId) -> Result<Box<HeaderBy
     Ok(bytes)
 }
 
+// A header that the next open would not take is not written, whatever led to it.
+fn check_readable(next: &Unlocked) -> Result<(), StoreError> {
+    let bytes = next.header.encode(CopyId::B, &[0; 32], &next.root.data_mac);
+    match UnverifiedHeader::decode(&bytes, CopyId::B) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(StoreError::Misuse(
+            "the header would not be readable: its fields contradict each other, and were changed \
+             by somebody who has the keys; restore a header backup",
+        )),
+    }
+}
+
 impl Store {
     /// Replaces the header by what `change` makes of it, as its next generation: old or new after a
     /// crash anywhere, never neither and never a mix. Returns once both copies and a root record
@@ -134,6 +146,7 @@ impl Store {
         let current = self.unlocked();
         let mut next = change(&current)?;
         next.header.generation = Generation(current.header.generation.0.saturating_add(1));
+        check_readable(&next)?;
         self.leave_clean_state()?;
         self.latch(self.write_both_copies(&next))?;
         Ok(self.adopt_header(next)?)

@@ -188,6 +188,18 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    // A root record that knows the newest header is sealed under its active data key: one under a
+    // retired key was made by somebody who kept it.
+    fn check_time(&self, root: &RootRecord, copy: CopyId) -> Result<(), OpenError> {
+        copies::check_generation(self.header_generation, root.generation)?;
+        let active = self.keyring.active().epoch;
+        if root.generation == self.header_generation && root.epoch != active {
+            let why = "it is sealed under a data key that was retired before its time";
+            return Err(Damage::Root { copy, why }.into());
+        }
+        Ok(())
+    }
+
     /// Case A: the newest root says clean. This state and no other.
     fn clean(
         &self,
@@ -196,7 +208,7 @@ impl Opening<'_> {
         heal_other: bool,
         recovery: &mut Recovery,
     ) -> Result<Chosen, OpenError> {
-        copies::check_generation(self.header_generation, root.generation)?;
+        self.check_time(&root, copy)?;
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
         let end = layout::data_end(root.logical_len);
         if len < end.0 {
@@ -240,7 +252,7 @@ impl Opening<'_> {
                     recovery.recovered_from = recovery.recovered_from.max(Some(root.sync));
                 }
                 Ok(rows) => {
-                    copies::check_generation(self.header_generation, root.generation)?;
+                    self.check_time(&root, copy)?;
                     if !options.holes.dead_timeline() {
                         recovery.erased_tag_pages = self.erase_dead(&rows, &scan, root.sync)?;
                     }

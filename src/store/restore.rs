@@ -10,13 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::header::{self, Found};
+use super::recovery::PREAMBLE_CACHE_BYTES;
 use super::{LockedMedium, Options, roots};
 use crate::error::{Damage, KeyError, OpenError};
 use crate::format::copies;
 use crate::format::header::{HeaderBytes, UnverifiedHeader};
 use crate::format::root_record::RootRecord;
 use crate::keys::{self, Credential, SlotInfo, Unlocked};
-use crate::layout::{self, HEADER_COPY_SIZE, PREAMBLE_BYTES};
+use crate::layout::{self, HEADER_COPY_SIZE};
 use crate::medium::{LockKind, Medium};
 use crate::random;
 use crate::units::{CopyId, Generation};
@@ -94,7 +95,12 @@ pub(crate) fn restore(
         let (found, why) = (backup.generation(), "the file has a newer header copy");
         return Err(KeyError::WouldTurnBack { found, newest, why });
     }
-    let first = if a.is_none() && b.is_some() { CopyId::A } else { CopyId::B };
+    // The copy that an open would not use goes first, so that a cut leaves the other one.
+    let first = match (&a, &b) {
+        (None, Some(_)) => CopyId::A,
+        (Some(a), Some(b)) if b.generation() > a.generation() => CopyId::A,
+        _ => CopyId::B,
+    };
     put_back(&*medium, unlocked, generation, first, &seen, options)
 }
 
@@ -138,7 +144,7 @@ fn lock(medium: Arc<dyn Medium>, options: &Options) -> Result<LockedMedium, Open
         return Err(OpenError::Empty);
     }
     medium.sync().map_err(OpenError::io("syncing the file before reading it"))?;
-    medium.drop_cache(0, PREAMBLE_BYTES).map_err(OpenError::io("dropping cached bytes"))?;
+    medium.drop_cache(0, PREAMBLE_CACHE_BYTES).map_err(OpenError::io("dropping cached bytes"))?;
     Ok(medium)
 }
 
@@ -200,7 +206,7 @@ fn write_copy(medium: &dyn Medium, unlocked: &Unlocked, copy: CopyId) -> std::io
     let bytes = unlocked.header.encode(copy, &random::array()?, &unlocked.root.data_mac);
     medium.write_at(start, &*bytes)?;
     medium.sync()?;
-    medium.drop_cache(start, HEADER_COPY_SIZE as u64)?;
+    medium.drop_cache(0, PREAMBLE_CACHE_BYTES)?;
     let mut found = Box::new([0; HEADER_COPY_SIZE]);
     medium.read_at(start, found.as_mut_slice())?;
     if found == bytes {

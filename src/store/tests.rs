@@ -9,7 +9,7 @@ use crate::error::Damage;
 use crate::keys::RawKey;
 use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
 use crate::medium::MemoryMedium;
-use crate::units::GroupNo;
+use crate::units::{GroupNo, SyncSeq};
 
 mod exchange;
 
@@ -320,4 +320,35 @@ fn a_header_commit_is_named_by_both_copies_and_by_the_root() {
     assert_eq!(store.unlocked().header.generation.0, generation.0 + 1);
     store.close().unwrap();
     assert!(store.commit_header(bumped).is_err(), "closed");
+}
+
+/// A root record of the newest generation under a retired key, by somebody who kept it.
+#[test]
+fn a_root_record_under_a_retired_key_is_refused_once_it_is_late() {
+    use crate::format::associated_data::Place;
+    use crate::format::root_record::Tail;
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.sync().unwrap();
+    let kept = store.keyring();
+    store.begin_rotation().unwrap();
+    let mut root = store.state().durable.root.clone();
+    let active = root.epoch;
+    (root.epoch, root.sync, root.tail) =
+        (kept.active().epoch, SyncSeq(root.sync.0 + 9), Tail::None);
+    assert_ne!(root.epoch, active);
+    drop(store);
+    let record = root.encode().seal(
+        &kept.active().root_record,
+        [9; 12],
+        kept.file_id(),
+        root.epoch,
+        Place::Root(CopyId::A),
+    );
+    let forged = MemoryMedium::from_bytes(memory.to_bytes());
+    forged.write_at(layout::root_start(CopyId::A).0, record.bytes()).unwrap();
+    let opened = open(Arc::new(forged), &key(), &Options::default());
+    assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+    assert!(open(Arc::new(memory), &key(), &Options::default()).is_ok());
 }
