@@ -1,11 +1,12 @@
 //! What an open store has to say about its keys, and the seat of its one administrator.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Store;
 use crate::error::{KeyError, OpenError, StoreError};
 use crate::format::policy::Policy;
 use crate::keys::{self, AdminKey, Credential, HeaderCopies, KeyStatus, SlotHint, SlotInfo, Terms};
+use crate::locks::AtomicBool;
 use crate::random;
 use crate::units::CopyId;
 
