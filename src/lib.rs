@@ -37,6 +37,7 @@ pub mod medium;
 mod random;
 mod rotation;
 mod secret;
+mod siv;
 mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
