@@ -52,20 +52,6 @@ impl EncryptedBackend {
         Self::open_with(medium, key, &Options::default())
     }
 
-    /// As [`EncryptedBackend::open_on`], with a hole of an earlier design put back.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    #[cfg(feature = "testkit")]
-    pub fn open_planted_on(
-        medium: impl Medium,
-        key: &dyn Credential,
-        hole: crate::holes::Hole,
-    ) -> Result<Self, OpenError> {
-        let options = Options { holes: crate::holes::Holes::plant(hole), ..Options::default() };
-        Self::open_with(medium, key, &options)
-    }
-
     pub(crate) fn open_with(
         medium: impl Medium,
         key: &dyn Credential,

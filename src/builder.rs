@@ -171,6 +171,14 @@ impl Builder {
         self
     }
 
+    /// How many pages are gathered before they are written, so that tests see pages go out one by
+    /// one (0) or in many small batches.
+    #[cfg(feature = "testkit")]
+    pub fn gathered_pages(&mut self, pages: usize) -> &mut Self {
+        self.options.gathered_pages = pages;
+        self
+    }
+
     // redb tells its repair callback whenever it walks all its trees, and it has walked them when
     // it has opened: in a repair, and in an integrity check on open.
     fn watched_redb(&self) -> (redb::Builder, Rc<Cell<bool>>) {

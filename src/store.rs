@@ -5,8 +5,9 @@
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
 //! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
-//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes
-//! share it, a change of length has it alone), `state` (briefly, never across I/O).
+//! of a key rotation, or a change of length), `syncing` (one sync at a time), `flushing` (one flush of
+//! gathered pages at a time), `resizing` (writes share it, a change of length has it alone), `gather`
+//! and `state` (briefly, never across I/O).
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ mod administration;
 mod close;
 mod create;
 mod debris;
+mod gather;
 mod guard;
 mod header;
 mod journal;
@@ -42,6 +44,7 @@ mod sync;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 pub use recovery::Recovery;
 pub use restore::{HeaderRestored, TurnBack};
@@ -51,6 +54,7 @@ pub(crate) use restore::{recover, restore};
 
 pub(crate) use guard::Recovered;
 
+use gather::Gather;
 use guard::Guard;
 use journal::Sweep;
 use state::State;
@@ -66,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) seal_reserve: Option<u64>,
     /// Pages in a batch of a key rotation, at least a group.
     pub(crate) batch_pages: usize,
+    /// Pages gathered before they are written; 0 gathers nothing.
+    pub(crate) gathered_pages: usize,
 }
 
 impl Default for Options {
@@ -77,6 +83,7 @@ impl Default for Options {
             holes: Holes::default(),
             seal_reserve: None,
             batch_pages: journal::BATCH_PAGES_MAX,
+            gathered_pages: writes::GATHERED_PAGES,
         }
     }
 }
@@ -112,7 +119,11 @@ pub(crate) struct Store {
     committing: Mutex<()>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
+    flushing: Mutex<()>,
     resizing: RwLock<()>,
+    gather: RwLock<Gather>,
+    /// How many pages are gathered, so that readers need not ask.
+    gathered: AtomicU64,
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
@@ -229,7 +240,10 @@ impl Store {
             committing: Mutex::new(()),
             sweep: Mutex::default(),
             syncing: Mutex::new(()),
+            flushing: Mutex::new(()),
             resizing: RwLock::new(()),
+            gather: RwLock::default(),
+            gathered: AtomicU64::new(0),
             state: RwLock::new(state),
             recovery: Recovery::default(),
             heal_header: Mutex::new(None),
@@ -358,6 +372,7 @@ impl Store {
         // The tag page of the group that the cut falls into.
         self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let pages = layout::pages_in(len);
+        self.change_gather(|gather| gather.forget(PageNo(pages), PageNo(u64::MAX)));
         let (last_group, place) = layout::place_of(PageNo(pages));
         loop {
             if place > 0 {

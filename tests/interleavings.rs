@@ -109,9 +109,9 @@ struct Scene {
     writes: u64,
 }
 
-fn builder(hole: Option<Hole>, seal_reserve: u64) -> Builder {
+fn builder(hole: Option<Hole>, seal_reserve: u64, gathered_pages: usize) -> Builder {
     let mut builder = Builder::new();
-    builder.tag_cache_size(0).seal_reserve(seal_reserve);
+    builder.tag_cache_size(0).seal_reserve(seal_reserve).gathered_pages(gathered_pages);
     if let Some(hole) = hole {
         builder.plant(hole);
     }
@@ -131,8 +131,10 @@ impl Scene {
         made.close().unwrap();
         drop(made);
         let yielding = YieldingMedium::new(medium.clone(), seed);
-        let reserve = SeededRandom::new(seed).between(10, 60);
-        let backend = builder(hole, reserve).open_backend_on(yielding, &key()).unwrap();
+        let mut random = SeededRandom::new(seed);
+        let reserve = random.between(10, 60);
+        let gathered = [0, 0, 1, 2, 5, 2048][random.below(6) as usize];
+        let backend = builder(hole, reserve, gathered).open_backend_on(yielding, &key()).unwrap();
         let registers = (0..REGISTERS).map(|_| Register::default()).collect();
         let (opened, over) = (Mutex::new(HashMap::new()), AtomicBool::new(false));
         Self { medium, backend, registers, opened, over, hole, writes }
@@ -197,7 +199,7 @@ impl Scene {
         let image = self.medium.image_after(crash, seed);
         let at_most: Vec<u64> = self.done().iter().map(|version| version + 1).collect();
         let disk = image.image();
-        let backend = builder(self.hole, 60).open_backend_on(image, &key()).unwrap();
+        let backend = builder(self.hole, 60, 2048).open_backend_on(image, &key()).unwrap();
         for (number, (least, most)) in (0..).zip(at_least.into_iter().zip(at_most)) {
             let versions = [0, 1].map(|slot| self.version_left(&backend, &disk, number, slot));
             let newest = versions.into_iter().flatten().max();

@@ -203,10 +203,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn settings() -> impl Strategy<Value = Settings> {
     let cache_bytes = prop_oneof![Just(0), Just(256 << 10)];
     let seal_reserve = prop::option::of(5..300u64);
-    (cache_bytes, seal_reserve).prop_map(|(cache_bytes, seal_reserve)| Settings {
+    let gathered_pages = prop::option::of(0..9usize);
+    let drawn = (cache_bytes, seal_reserve, gathered_pages);
+    drawn.prop_map(|(cache_bytes, seal_reserve, gathered_pages)| Settings {
         cache_bytes,
         tag_cache_bytes: Some(0),
         seal_reserve,
+        gathered_pages,
         hole: None,
     })
 }

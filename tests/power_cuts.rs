@@ -33,6 +33,7 @@ mod workloads;
 
 use every_cut::Workload;
 use naive::NaiveBackend;
+use strongroom::Builder;
 use strongroom::testkit::model::{CrashBackend, Menu, Plain, RedbOn, Room, Vault, Verdict};
 use strongroom::testkit::{CrashMedium, Hole};
 use sweep::{Tally, sweep};
@@ -164,7 +165,8 @@ fn planted_holes_are_caught_by_their_scenarios() {
 
 #[test]
 fn a_sync_never_makes_a_tag_durable_before_its_page() {
-    let open = |medium| strongroom::EncryptedBackend::open_on(medium, &Vault::key());
+    // Pages that are not gathered: a sync waits for those that are.
+    let open = |medium| Builder::new().gathered_pages(0).open_backend_on(medium, &Vault::key());
     for seed in 0..20 {
         let result = scenarios::sync_while_a_page_is_written(open, seed);
         assert!(result.is_ok(), "seed {seed}: {result:?}");
@@ -256,11 +258,9 @@ fn a_disk_that_lies_gives_an_error_or_a_commit_never_a_mix() {
 #[test]
 fn a_tag_published_before_its_page_is_caught() {
     let planted = |medium| {
-        strongroom::EncryptedBackend::open_planted_on(
-            medium,
-            &Vault::key(),
-            Hole::H9PublishBeforeWrite,
-        )
+        let mut builder = Builder::new();
+        builder.gathered_pages(0).plant(Hole::H9PublishBeforeWrite);
+        builder.open_backend_on(medium, &Vault::key())
     };
     let caught = (0..SCENARIO_BUDGET).find_map(|seed| {
         let result = scenarios::sync_while_a_page_is_written(planted, seed);

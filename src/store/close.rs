@@ -53,6 +53,7 @@ impl Store {
         // makes again.
         sweep.ready = None;
         self.forget_journal();
+        self.flush_at_close()?;
         if self.state().needs_sync() {
             self.sync_snapshot(PageZero::Current)?;
         }

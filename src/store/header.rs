@@ -188,9 +188,11 @@ impl Store {
             state.generation = next.header.generation;
             state.dirty = true;
             if next.keyring.active().epoch != self.keyring().active().epoch {
-                // Counting begins anew, with the tag pages that the next sync seals, and allows for
-                // nothing before a root record says so.
-                self.sealed_pages.store(state.cache.dirty_count(), Ordering::Release);
+                // Counting begins anew, with the tag pages that the next sync seals and with what is
+                // gathered, each page and its tag page, and allows for nothing before a root record
+                // says so.
+                let gathered = 2 * self.gathered.load(Ordering::Acquire);
+                self.sealed_pages.store(state.cache.dirty_count() + gathered, Ordering::Release);
                 self.sealed_pages_bound.store(0, Ordering::Release);
             }
             *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);

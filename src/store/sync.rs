@@ -61,6 +61,7 @@ impl Store {
         self.check_usable()?; // a close may have come between
         // redb asks for a sync only after all its writes succeeded.
         self.write_failed.store(false, Ordering::Release);
+        self.flush()?;
         if self.state().needs_sync() {
             self.sync_snapshot(PageZero::Current)
         } else {

@@ -146,17 +146,57 @@ fn a_failed_sync_latches_for_good() {
 }
 
 #[test]
-fn one_page_that_fails_to_be_written_keeps_its_old_content() {
+fn a_gathered_page_is_read_before_it_is_written_and_fails_at_the_sync_that_covers_it() {
     let watched = Watched::default();
     let fail = Arc::clone(&watched.fail_writes);
     let store = created(watched, 1);
     write(&store, 1, 1);
+    store.sync().unwrap();
     fail.store(true, Ordering::Relaxed);
-    assert!(matches!(store.write_pages(PageNo(1), &[2; PAGE_SIZE]), Err(StoreError::Io(_))));
+    write(&store, 1, 2);
+    assert_eq!(read(&store, 1).unwrap(), 2);
+    assert!(matches!(store.sync(), Err(StoreError::Io(_))));
     fail.store(false, Ordering::Relaxed);
-    assert_eq!(read(&store, 1).unwrap(), 1);
-    write(&store, 1, 3);
-    assert_eq!(read(&store, 1).unwrap(), 3);
+    assert!(matches!(store.sync(), Err(StoreError::Latched)));
+    assert!(matches!(read(&store, 1), Err(StoreError::Latched)));
+}
+
+#[test]
+fn a_sync_of_the_stores_own_leaves_gathered_pages_where_they_are() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.sync().unwrap();
+    write(&store, 1, 2);
+    store.sync_on_its_own().unwrap();
+    assert_eq!(read(&store, 1).unwrap(), 2);
+    assert_eq!(read(&reopened(memory.to_bytes()), 1).unwrap(), 1);
+    store.close().unwrap();
+    assert_eq!(read(&reopened(memory.to_bytes()), 1).unwrap(), 2);
+}
+
+#[test]
+fn a_long_run_takes_the_place_of_what_was_gathered() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    write(&store, 40, 1);
+    store.write_pages(PageNo(1), &[7; 39 * PAGE_SIZE]).unwrap();
+    store.sync().unwrap();
+    let later = reopened(memory.to_bytes());
+    assert_eq!([1, 39, 40].map(|page| read(&later, page).unwrap()), [7, 7, 1]);
+}
+
+#[test]
+fn gathered_pages_beyond_a_cut_are_forgotten() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 9, 1);
+    store.set_len(5 * PAGE_BYTES).unwrap();
+    store.set_len(20 * PAGE_BYTES).unwrap();
+    assert_eq!(read(&store, 9).unwrap(), 0);
+    store.sync().unwrap();
+    assert_eq!(read(&reopened(memory.to_bytes()), 9).unwrap(), 0);
 }
 
 #[test]

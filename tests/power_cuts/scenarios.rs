@@ -23,7 +23,13 @@ const ALL_LOST: Crash =
     Crash::PowerCut { tearing: Tearing::Sector512, survival: Survival::Each(0.0) };
 
 fn settings(hole: Option<Hole>) -> Settings {
-    Settings { cache_bytes: 64 << 10, tag_cache_bytes: None, seal_reserve: None, hole }
+    Settings {
+        cache_bytes: 64 << 10,
+        tag_cache_bytes: None,
+        seal_reserve: None,
+        gathered_pages: None,
+        hole,
+    }
 }
 
 /// A database at work, and what happens to it.
@@ -195,7 +201,8 @@ pub fn torn_slack(hole: Option<Hole>, seed: u64) -> Result<(), String> {
 /// nothing durable may ask for what they were to hold.
 pub fn own_sync_in_a_flush(hole: Option<Hole>, seed: u64) -> Result<(), String> {
     let seal_reserve = Some(SeededRandom::new(seed).between(8, 60));
-    let settings = Settings { cache_bytes: 4 << 20, seal_reserve, ..settings(hole) };
+    let settings =
+        Settings { cache_bytes: 4 << 20, seal_reserve, gathered_pages: Some(0), ..settings(hole) };
     let mut scene = Scene::new(settings, seed)?;
     for _ in 0..6 {
         scene.fill(60)?;

@@ -33,8 +33,13 @@ fn plain(of: Transaction) -> Step {
 }
 
 fn workload(name: &'static str, steps: Vec<Step>) -> Workload {
-    let settings =
-        Settings { cache_bytes: 64 << 10, tag_cache_bytes: None, seal_reserve: None, hole: None };
+    let settings = Settings {
+        cache_bytes: 64 << 10,
+        tag_cache_bytes: None,
+        seal_reserve: None,
+        gathered_pages: None,
+        hole: None,
+    };
     Workload { name, settings, steps, from_creation: false }
 }
 

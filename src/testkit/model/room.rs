@@ -21,6 +21,8 @@ pub struct Settings {
     pub tag_cache_bytes: Option<usize>,
     /// Seals that a root record leaves room for: few, so that the store syncs by itself.
     pub seal_reserve: Option<u64>,
+    /// Pages gathered before they are written; the default where `None`.
+    pub gathered_pages: Option<usize>,
     /// A mistake to plant.
     pub hole: Option<Hole>,
 }
@@ -100,6 +102,9 @@ impl Vault {
         }
         if let Some(pages) = settings.seal_reserve {
             builder.seal_reserve(pages);
+        }
+        if let Some(pages) = settings.gathered_pages {
+            builder.gathered_pages(pages);
         }
         if let Some(hole) = settings.hole {
             builder.plant(hole);
