@@ -179,6 +179,14 @@ impl Builder {
         self
     }
 
+    /// How many entries a root record may carry for tag pages that are written later, so that tests
+    /// see tag pages in every sync (0) or in many.
+    #[cfg(feature = "testkit")]
+    pub fn late_entries(&mut self, entries: usize) -> &mut Self {
+        self.options.late_entries = entries;
+        self
+    }
+
     // redb tells its repair callback whenever it walks all its trees, and it has walked them when
     // it has opened: in a repair, and in an integrity check on open.
     fn watched_redb(&self) -> (redb::Builder, Rc<Cell<bool>>) {

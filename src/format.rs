@@ -9,6 +9,7 @@ pub(crate) mod copies;
 pub(crate) mod header;
 pub(crate) mod journal;
 pub(crate) mod key_slot;
+pub(crate) mod late_entry;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod root_record;

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::{OpenError, StoreError};
+use crate::format::late_entry::LATE_ENTRIES_MAX;
 use crate::holes::Holes;
 use crate::keys::{Credential, Keyring, Terms, Unlocked};
 use crate::layout::{self, PAGE_BYTES};
@@ -72,6 +73,8 @@ pub(crate) struct Options {
     pub(crate) batch_pages: usize,
     /// Pages gathered before they are written; 0 gathers nothing.
     pub(crate) gathered_pages: usize,
+    /// Late entries in a root record, at most; 0 writes every tag page in the sync that needs it.
+    pub(crate) late_entries: usize,
 }
 
 impl Default for Options {
@@ -84,6 +87,7 @@ impl Default for Options {
             seal_reserve: None,
             batch_pages: journal::BATCH_PAGES_MAX,
             gathered_pages: writes::GATHERED_PAGES,
+            late_entries: LATE_ENTRIES_MAX,
         }
     }
 }
@@ -216,8 +220,9 @@ impl Store {
         unlocked: Unlocked,
         options: &Options,
         guard: Guard,
-        state: State,
+        mut state: State,
     ) -> Self {
+        state.late_max = options.late_entries;
         let group = layout::ENTRIES_PER_TAG_PAGE;
         Self {
             medium,

@@ -24,12 +24,13 @@ use strongroom::{Builder, Credential, Damage, Error, KdfCost, OpenError, Passphr
 mod making;
 
 const NOTES: TableDefinition<u32, &str> = TableDefinition::new("notes");
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "clean",
     "both-roots-lost",
     "header-lost",
     "header-torn",
     "left-open",
+    "left-open-late",
     "older-group",
     "older-page",
     "passphrase",

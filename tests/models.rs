@@ -204,12 +204,14 @@ fn settings() -> impl Strategy<Value = Settings> {
     let cache_bytes = prop_oneof![Just(0), Just(256 << 10)];
     let seal_reserve = prop::option::of(5..300u64);
     let gathered_pages = prop::option::of(0..9usize);
-    let drawn = (cache_bytes, seal_reserve, gathered_pages);
-    drawn.prop_map(|(cache_bytes, seal_reserve, gathered_pages)| Settings {
+    let late_entries = prop::option::of(0..40usize);
+    let drawn = (cache_bytes, seal_reserve, gathered_pages, late_entries);
+    drawn.prop_map(|(cache_bytes, seal_reserve, gathered_pages, late_entries)| Settings {
         cache_bytes,
         tag_cache_bytes: Some(0),
         seal_reserve,
         gathered_pages,
+        late_entries,
         hole: None,
     })
 }

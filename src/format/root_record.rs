@@ -2,6 +2,9 @@
 //! in. Its copy number is sealed into it, so copy A can't be put in B's place.
 
 use super::FORMAT_VERSION;
+use super::late_entry::{
+    self, LATE_ENTRIES_BEFORE_PAGE_ZERO, LATE_ENTRIES_MAX, LateEntry, PAGE_ZERO_KEPT,
+};
 use super::record::Body;
 use crate::crypto::digest::Digest;
 use crate::layout::{self, JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
@@ -13,6 +16,10 @@ const FLAG_ROTATING: u32 = 2;
 /// Byte 9 of redb's header is its "god byte"; this bit says that the last commit used two phases.
 const GOD_BYTE: usize = 9;
 const TWO_PHASE_COMMIT: u8 = 4;
+/// Where the number of late entries stands, from the start of the page; they follow, 8 bytes on.
+const LATE_COUNT_AT: usize = 200;
+const LATE_ROOM: usize = 2048 - LATE_COUNT_AT - 8;
+const _: () = assert!(LATE_ROOM / late_entry::LATE_ENTRY_SIZE == LATE_ENTRIES_BEFORE_PAGE_ZERO);
 
 /// What lies behind the last page in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,6 +72,9 @@ pub(crate) struct RootRecord {
     pub(crate) digest: Digest,
     pub(crate) tail: Tail,
     pub(crate) rotation: RotationHint,
+    /// Entries newer than those of the tag pages, ascending by page; none where it is clean, or
+    /// rotating.
+    pub(crate) late: Vec<LateEntry>,
     /// The first 2048 bytes of redb's page 0: the only page that redb overwrites in place.
     pub(crate) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
 }
@@ -105,8 +115,17 @@ impl RootRecord {
         writer.u64(self.rotation.batch);
         writer.u64(self.rotation.resealed);
         writer.u64(self.rotation.lost);
-        writer.skip(2048 - 192);
-        writer.bytes(&*self.page_zero);
+        writer.skip(LATE_COUNT_AT - 192);
+        writer.u32(u32::try_from(self.late.len()).unwrap_or(u32::MAX));
+        writer.skip(4);
+        late_entry::encode(&self.late, &mut writer, LATE_ROOM);
+        let behind = self.late.get(LATE_ENTRIES_BEFORE_PAGE_ZERO..).unwrap_or_default();
+        if behind.is_empty() {
+            writer.bytes(&*self.page_zero);
+        } else {
+            writer.bytes(self.page_zero.get(..PAGE_ZERO_KEPT).unwrap_or_default());
+            late_entry::encode(behind, &mut writer, PAGE_ZERO_SIZE - PAGE_ZERO_KEPT);
+        }
         writer.finish();
         body
     }
@@ -147,8 +166,24 @@ impl RootRecord {
             resealed: reader.u64()?,
             lost: reader.u64()?,
         };
-        reader.zeros(2048 - 192)?;
-        let page_zero = Box::new(reader.array()?);
+        reader.zeros(LATE_COUNT_AT - 192)?;
+        let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        reader.zeros(4)?;
+        if count > LATE_ENTRIES_MAX {
+            return Err(Malformed("more late entries than a root record has room for"));
+        }
+        let mut late = Vec::new();
+        late_entry::decode(count, &mut reader, LATE_ROOM, &mut late)?;
+        let mut page_zero = Box::new([0; PAGE_ZERO_SIZE]);
+        match count.checked_sub(LATE_ENTRIES_BEFORE_PAGE_ZERO) {
+            None | Some(0) => *page_zero = reader.array()?,
+            Some(behind) => {
+                let kept = reader.slice(PAGE_ZERO_KEPT)?;
+                page_zero.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+                let room = PAGE_ZERO_SIZE - PAGE_ZERO_KEPT;
+                late_entry::decode(behind, &mut reader, room, &mut late)?;
+            }
+        }
         reader.finish()?;
         let root = Self {
             epoch,
@@ -163,6 +198,7 @@ impl RootRecord {
             digest,
             tail,
             rotation,
+            late,
             page_zero,
         };
         root.check_geometry()?;
@@ -185,6 +221,10 @@ impl RootRecord {
         {
             return Err(Malformed("a rotation journal where none can be"));
         }
+        if !self.late.is_empty() && (self.clean || self.rotating) {
+            return Err(Malformed("late entries where every tag page is to be written"));
+        }
+        late_entry::check(&self.late, self.logical_len, self.groups)?;
         if !layout::is_addressable(self.logical_len) {
             return Err(Malformed("a logical length beyond any file"));
         }
@@ -195,6 +235,8 @@ impl RootRecord {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::format::tag_page::Entry;
+    use crate::units::PageNo;
     use proptest::prelude::*;
 
     pub(crate) fn example(sync: u64) -> RootRecord {
@@ -213,8 +255,15 @@ pub(crate) mod tests {
             digest: Digest([9; 32]),
             tail: Tail::None,
             rotation: RotationHint::default(),
+            late: Vec::new(),
             page_zero,
         }
+    }
+
+    pub(crate) fn late(page: u64, fresh: bool) -> LateEntry {
+        let byte = u8::try_from(page % 251).unwrap();
+        let entry = Entry { epoch: Epoch(1), nonce: [byte; 12], tag: [byte; 16] };
+        LateEntry::new(PageNo(page), &entry, fresh, Epoch(1)).unwrap()
     }
 
     #[test]
@@ -245,6 +294,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn late_entries_come_back_and_behind_a_short_page_zero_too() {
+        for count in [1, 57, 58, LATE_ENTRIES_MAX] {
+            let mut root = example(3);
+            root.logical_len = 126 * 4096;
+            root.late = (1..=count as u64).map(|page| late(page, page % 3 == 0)).collect();
+            assert_eq!(RootRecord::decode(&root.encode(), Epoch(1)), Ok(root), "{count}");
+        }
+        let full = &mut [0; PAGE_ZERO_SIZE];
+        assert!(late_entry::fit(LATE_ENTRIES_MAX, full) && !late_entry::fit(106, full));
+        full[PAGE_ZERO_KEPT] = 1;
+        assert!(late_entry::fit(57, full) && !late_entry::fit(58, full));
+    }
+
+    #[test]
+    fn late_entries_of_no_page_or_in_a_clean_root_are_refused() {
+        let with = |change: &dyn Fn(&mut RootRecord)| {
+            let mut root = RootRecord { late: vec![late(1, true), late(2, false)], ..example(1) };
+            change(&mut root);
+            RootRecord::decode(&root.encode(), Epoch(1)).is_ok()
+        };
+        assert!(with(&|_| ()));
+        assert!(!with(&|root| root.clean = true));
+        assert!(!with(&|root| root.rotating = true));
+        assert!(!with(&|root| root.late.reverse()));
+        assert!(!with(&|root| root.late[1] = root.late[0]));
+        assert!(!with(&|root| root.late.push(late(18, false))), "behind the last page");
+        assert!(!with(&|root| root.groups = 0));
+    }
+
+    #[test]
     fn the_two_phase_bit_is_read_from_redbs_header() {
         let mut root = example(1);
         assert!(!root.two_phase_commit());
@@ -254,8 +333,14 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn what_decodes_encodes_to_the_same_bytes(at in 0usize..4064, xor in 1u8..) {
-            let mut body = example(5).encode();
+        fn what_decodes_encodes_to_the_same_bytes(
+            at in 0usize..4064,
+            xor in 1u8..,
+            pages in 0u64..17,
+        ) {
+            let mut root = example(5);
+            root.late = (1..=pages).map(|page| late(page, true)).collect();
+            let mut body = root.encode();
             body.bytes_mut()[at] ^= xor;
             if let Ok(root) = RootRecord::decode(&body, Epoch(1)) {
                 let encoded = root.encode();

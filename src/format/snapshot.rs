@@ -8,6 +8,7 @@ use super::completion::Completion;
 use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, SLOTS};
 use super::journal::{self, Image};
 use super::key_slot::{BLOB_SIZE_MAX, Kdf, KdfCost, KeySlot, Role, SLOT_SIZE, SlotKind};
+use super::late_entry::LateEntry;
 use super::policy::Policy;
 use super::record::{HEAD_SIZE, SealedRecord};
 use super::root_record::{RootRecord, RotationHint, Tail};
@@ -108,14 +109,25 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         digest,
         tail: Tail::CleanIndex { first: 40, pages: 1 },
         rotation: RotationHint::default(),
+        late: Vec::new(),
         page_zero: Box::new([0xDD; layout::PAGE_ZERO_SIZE]),
+    };
+    let late = RootRecord {
+        clean: false,
+        tail: Tail::None,
+        late: LateEntry::new(PageNo(7), &tag_page.entry(1), true, Epoch(1)).into_iter().collect(),
+        ..root.clone()
     };
     let row = Row { sync: SyncSeq(5), tag: [0xCC; 16], copy: CopyId::B };
     let entry = |byte, epoch| Entry { epoch: Epoch(epoch), nonce: [byte; 12], tag: [byte; 16] };
     let image = Image { page: PageNo(7), old: entry(0xAA, 1), new: entry(0xBB, 2) };
     let index_page = Place::JournalIndex { batch: 9, page: 2 };
+    let late_bytes = late.encode();
+    let late_bytes = late_bytes.bytes().get(168..208).unwrap_or(&[]);
+    writeln!(out, "late entries of a root record, plain, from 200 on {}", hex(late_bytes))?;
     let records = [
         ("tag page", tag_page.encode(), Place::TagPage(GroupNo(0))),
+        ("root record with a late entry", late.encode(), Place::Root(CopyId::A)),
         ("root record", root.encode(), Place::Root(CopyId::A)),
         ("clean index", clean_index::encode(&[row]), Place::IndexFrom(0)),
         ("journal index", journal::encode(9, &[image]), index_page),

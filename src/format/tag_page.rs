@@ -133,6 +133,11 @@ impl TagPage {
         self.entries.iter().enumerate()
     }
 
+    /// The entries of the pages that redb wrote since the last sync, with their places.
+    pub(crate) fn fresh_entries(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries().filter(|(place, _)| self.fresh >> place & 1 == 1)
+    }
+
     /// Makes every page from `place` on absent: the file was cut there.
     pub(crate) fn cut_from(&mut self, place: usize) {
         for slot in self.entries.iter_mut().skip(place) {

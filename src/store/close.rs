@@ -54,7 +54,13 @@ impl Store {
         sweep.ready = None;
         self.forget_journal();
         self.flush_at_close()?;
-        if self.state().needs_sync() {
+        // A clean root record carries no late entries.
+        let sync = {
+            let mut state = self.state_mut();
+            state.tag_pages_due = true;
+            state.needs_sync() || state.has_late_entries()
+        };
+        if sync {
             self.sync_snapshot(PageZero::Current)?;
         }
         if self.state().durable.root.clean || self.holes.clean_root_never() {

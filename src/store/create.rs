@@ -53,6 +53,7 @@ fn blank_root(unlocked: &Unlocked) -> RootRecord {
         digest: Digest::default(),
         tail: Tail::None,
         rotation: RotationHint::default(),
+        late: Vec::new(),
         page_zero: Box::new([0; PAGE_ZERO_SIZE]),
     }
 }

@@ -150,7 +150,10 @@ pub(super) fn open(
     store.heal_header = Mutex::new(stale_header);
     match unclean_root {
         None => Ok(store),
-        Some(root) => recover_rotation(store, &root),
+        Some(root) => {
+            store.take_late_entries(&root)?;
+            recover_rotation(store, &root)
+        }
     }
 }
 

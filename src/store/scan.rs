@@ -140,6 +140,10 @@ pub(super) fn fresh(root: &RootRecord, rows: &[Row], scan: &[ScannedPair]) -> Pa
             fresh.insert(group, scanned.fresh);
         }
     }
+    for late in root.late.iter().filter(|late| late.fresh) {
+        let (group, place) = layout::place_of(late.page);
+        *fresh.entry(group).or_default() |= 1 << place;
+    }
     fresh
 }
 
@@ -171,6 +175,7 @@ mod tests {
             digest: Digest::default(),
             tail: Tail::None,
             rotation: RotationHint::default(),
+            late: Vec::new(),
             page_zero,
         }
     }

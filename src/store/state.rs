@@ -1,16 +1,19 @@
 //! What the store knows: the durable root, one row a group, and the state that the next sync will
 //! make durable. Pure bookkeeping, under one lock, no I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::tags::TagCache;
 use crate::crypto::digest::{Digest, DigestKey};
 use crate::format::clean_index::Row;
+use crate::format::late_entry::{self, LATE_ENTRIES_MAX, LateEntry};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
 use crate::keys::Keyring;
 use crate::layout::{JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
-use crate::units::{CopyId, FileOffset, Generation, GroupNo};
+use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo};
+
+type PageZeroBytes = [u8; PAGE_ZERO_SIZE];
 
 /// The root record that a crash now would leave, and which copy it is.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub(super) struct State {
     pub(super) generation: Generation,
     /// Something besides tag pages changed since the durable root.
     pub(super) dirty: bool,
+    /// The next sync writes all tag pages that differ from those on the medium.
+    pub(super) tag_pages_due: bool,
+    /// Late entries in a root record, at most.
+    pub(super) late_max: usize,
     /// The length shrank: the file may be cut once that is durable.
     pub(super) cut_pending: bool,
     /// The rotation journal that every root record names from now on.
@@ -94,6 +101,8 @@ impl State {
             rows,
             cache,
             dirty: false,
+            tag_pages_due: false,
+            late_max: LATE_ENTRIES_MAX,
             cut_pending: false,
             journal: None,
         }
@@ -122,7 +131,7 @@ impl State {
             self.cache.insert_dirty(GroupNo(self.groups), Box::new(TagPage::absent()));
             self.groups += 1;
         }
-        let Some(page) = self.cache.change(group) else { return false };
+        let Some(page) = self.cache.publish_in(group) else { return false };
         for (place, entry) in (first_place..).zip(entries) {
             page.put_fresh(place, *entry);
         }
@@ -199,12 +208,40 @@ impl State {
         if groups < self.groups {
             self.cache.forget_from(GroupNo(groups));
             self.groups = groups;
+            self.tag_pages_due = true;
         }
     }
 
     /// Whether a sync has anything to write.
     pub(super) fn needs_sync(&self) -> bool {
         self.dirty || self.cache.has_dirty()
+    }
+
+    /// Whether the durable root record carries entries that no tag page has.
+    pub(super) fn has_late_entries(&self) -> bool {
+        self.cache.has_late()
+    }
+
+    /// The late entries of the next root record, if it can do without new tag pages.
+    fn late_entries(&self, keyring: &Keyring, page_zero: &PageZeroBytes) -> Option<Vec<LateEntry>> {
+        if self.tag_pages_due || keyring.has_retired() {
+            return None;
+        }
+        let epoch = keyring.active().epoch;
+        let published = self.cache.published()?;
+        let durable = &self.durable.root;
+        let mut late: BTreeMap<PageNo, LateEntry> = BTreeMap::new();
+        for older in &durable.late {
+            let older = LateEntry::new(older.page, &older.entry(durable.epoch), false, epoch)?;
+            late.insert(older.page, older);
+        }
+        for (page, entry) in &published {
+            late.insert(*page, LateEntry::new(*page, entry, true, epoch)?);
+            if late.len() > self.late_max {
+                return None;
+            }
+        }
+        late_entry::fit(late.len(), page_zero).then(|| late.into_values().collect())
     }
 
     /// Takes what the next root will speak of. From here on, changes belong to the sync after it.
@@ -215,8 +252,21 @@ impl State {
         keyring: &Keyring,
     ) -> Snapshot {
         let sync = self.durable.root.sync.next();
+        let page_zero = match page_zero {
+            PageZero::Current => self.page_zero.clone(),
+            PageZero::AsDurable => self.durable.root.page_zero.clone(),
+        };
+        let late = self.late_entries(keyring, &page_zero);
+        self.tag_pages_due = false;
+        let written = match &late {
+            Some(_) => {
+                self.cache.defer_dirty();
+                Vec::new()
+            }
+            None => self.cache.take_dirty(),
+        };
         let mut tag_pages = Vec::new();
-        for (group, mut page) in self.cache.take_dirty() {
+        for (group, mut page) in written {
             page.sync = sync;
             let copies: &[CopyId] = match self.row(group).filter(|_| self.is_durable(group)) {
                 Some(Row { copy: CopyId::A, .. }) => &[CopyId::B],
@@ -226,10 +276,6 @@ impl State {
             tag_pages.push(PendingTagPage { group, page, copies });
         }
         let durable = &self.durable.root;
-        let page_zero = match page_zero {
-            PageZero::Current => self.page_zero.clone(),
-            PageZero::AsDurable => durable.page_zero.clone(),
-        };
         self.dirty = page_zero != self.page_zero;
         let rotating = keyring.has_retired();
         let root = RootRecord {
@@ -243,6 +289,7 @@ impl State {
             groups: self.groups,
             sealed_pages,
             tail: self.journal.map_or(Tail::None, Journal::tail),
+            late: late.unwrap_or_default(),
             page_zero,
             ..durable.clone()
         };

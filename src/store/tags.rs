@@ -1,17 +1,19 @@
 //! The tag-page cache: bounded memory for clean tag pages, dirty ones pinned until a sync has made
-//! them durable. Loading happens outside the lock; what was loaded counts only if the group's row
-//! is still the one it was loaded for.
+//! them durable, and so are those whose newest entries only the root record carries. Loading happens
+//! outside the lock; what was loaded counts only if the group's row is still the one it was loaded
+//! for.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Store;
 use crate::error::{Damage, StoreError};
 use crate::format::clean_index::Row;
 use crate::format::record::SealedRecord;
+use crate::format::root_record::RootRecord;
 use crate::format::tag_page::{Entry, TagPage};
 use crate::layout::{self, PAGE_SIZE};
-use crate::units::GroupNo;
+use crate::units::{CopyId, GroupNo, PageNo};
 
 /// Clock steps that one load may take while many pages are pinned.
 const CLOCK_STEPS_PER_LOAD: usize = 64;
@@ -27,20 +29,37 @@ struct Cached {
     used: AtomicBool,
 }
 
+/// What happened to a tag page since the last snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    /// Entries of pages that redb wrote were published, and nothing else: a root record can carry
+    /// them.
+    Published,
+    Other,
+}
+
 /// Tag pages by group, evicted by the clock algorithm.
 #[derive(Debug)]
 pub(super) struct TagCache {
     pages: HashMap<GroupNo, Cached>,
     clock: VecDeque<GroupNo>,
     /// Changed since the last snapshot, in file order.
-    dirty: BTreeSet<GroupNo>,
+    dirty: BTreeMap<GroupNo, Change>,
+    /// Newer than any copy on the medium: the root record carries what they lack.
+    late: BTreeSet<GroupNo>,
     limit: usize,
 }
 
 impl TagCache {
     pub(super) fn new(limit_bytes: usize) -> Self {
         let limit = (limit_bytes / PAGE_SIZE).max(CACHED_PAGES_MIN);
-        Self { pages: HashMap::new(), clock: VecDeque::new(), dirty: BTreeSet::new(), limit }
+        Self {
+            pages: HashMap::new(),
+            clock: VecDeque::new(),
+            dirty: BTreeMap::new(),
+            late: BTreeSet::new(),
+            limit,
+        }
     }
 
     pub(super) fn get(&self, group: GroupNo) -> Option<&TagPage> {
@@ -52,7 +71,14 @@ impl TagCache {
     /// A cached page, to be changed: it is dirty from here on.
     pub(super) fn change(&mut self, group: GroupNo) -> Option<&mut TagPage> {
         let cached = self.pages.get_mut(&group)?;
-        self.dirty.insert(group);
+        self.dirty.insert(group, Change::Other);
+        Some(&mut cached.page)
+    }
+
+    /// A cached page, to publish entries in: it is dirty from here on.
+    pub(super) fn publish_in(&mut self, group: GroupNo) -> Option<&mut TagPage> {
+        let cached = self.pages.get_mut(&group)?;
+        self.dirty.entry(group).or_insert(Change::Published);
         Some(&mut cached.page)
     }
 
@@ -67,7 +93,13 @@ impl TagCache {
     /// A tag page that no medium holds yet.
     pub(super) fn insert_dirty(&mut self, group: GroupNo, page: Box<TagPage>) {
         self.insert(group, page);
-        self.dirty.insert(group);
+        self.dirty.insert(group, Change::Other);
+    }
+
+    /// A tag page with entries that only the durable root record carries.
+    pub(super) fn insert_late(&mut self, group: GroupNo, page: Box<TagPage>) {
+        self.insert(group, page);
+        self.late.insert(group);
     }
 
     fn insert(&mut self, group: GroupNo, page: Box<TagPage>) {
@@ -86,7 +118,7 @@ impl TagCache {
             let Some(group) = self.clock.pop_front() else { return };
             match self.pages.get(&group) {
                 None => {}
-                Some(cached) if cached.syncing || self.dirty.contains(&group) => {
+                Some(cached) if cached.syncing || self.is_pinned(group) => {
                     self.clock.push_back(group);
                 }
                 Some(cached) if cached.used.swap(false, Ordering::Relaxed) => {
@@ -99,27 +131,64 @@ impl TagCache {
         }
     }
 
+    fn is_pinned(&self, group: GroupNo) -> bool {
+        self.dirty.contains_key(&group) || self.late.contains(&group)
+    }
+
     /// Forgets the groups from this one on: the file was cut there.
     pub(super) fn forget_from(&mut self, first: GroupNo) {
         self.pages.retain(|group, _| *group < first);
         self.clock.retain(|group| *group < first);
         self.dirty.split_off(&first);
+        self.late.split_off(&first);
     }
 
     /// Tag pages that the next sync writes.
     pub(super) fn dirty_count(&self) -> u64 {
-        self.dirty.len() as u64
+        (self.dirty.len() + self.late.len()) as u64
     }
 
     pub(super) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// Copies of all dirty pages, in the order in which they lie in the file. The cached ones are
-    /// clean from here on, with no fresh page, but stay until [`TagCache::settle`].
+    /// Whether root records carry entries that no tag page on the medium has.
+    pub(super) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Every entry published since the last snapshot, by page. `None` where a tag page changed in
+    /// any other way.
+    pub(super) fn published(&self) -> Option<BTreeMap<PageNo, Entry>> {
+        let mut published = BTreeMap::new();
+        for (group, change) in &self.dirty {
+            if *change == Change::Other {
+                return None;
+            }
+            let page = &self.pages.get(group)?.page;
+            published.extend(page.fresh_entries().map(|(p, e)| (layout::page_at(*group, p), *e)));
+        }
+        Some(published)
+    }
+
+    /// The dirty pages are clean from here on, with no fresh page, but stay: the root record carries
+    /// what was published in them.
+    pub(super) fn defer_dirty(&mut self) {
+        for group in std::mem::take(&mut self.dirty).into_keys() {
+            if let Some(cached) = self.pages.get_mut(&group) {
+                cached.page.clear_fresh();
+                self.late.insert(group);
+            }
+        }
+    }
+
+    /// Copies of all dirty and late pages, in the order in which they lie in the file. The cached
+    /// ones are clean from here on, with no fresh page, but stay until [`TagCache::settle`].
     pub(super) fn take_dirty(&mut self) -> Vec<(GroupNo, Box<TagPage>)> {
-        let mut taken = Vec::with_capacity(self.dirty.len());
-        for group in std::mem::take(&mut self.dirty) {
+        let mut groups = std::mem::take(&mut self.late);
+        groups.extend(std::mem::take(&mut self.dirty).into_keys());
+        let mut taken = Vec::with_capacity(groups.len());
+        for group in groups {
             if let Some(cached) = self.pages.get_mut(&group) {
                 taken.push((group, cached.page.clone()));
                 cached.page.clear_fresh();
@@ -180,6 +249,28 @@ impl Store {
         })?;
         if found.is_none() {
             out.fill(Entry::ABSENT);
+        }
+        Ok(())
+    }
+
+    /// Puts the late entries of the root record that was chosen into their tag pages, in memory.
+    pub(super) fn take_late_entries(&self, root: &RootRecord) -> Result<(), StoreError> {
+        let mut rest = root.late.as_slice();
+        while let Some(first) = rest.first() {
+            let (group, _) = layout::place_of(first.page);
+            let of_group = rest.iter().take_while(|late| layout::place_of(late.page).0 == group);
+            let (here, behind) = rest.split_at(of_group.count());
+            let row = self.state().row(group).ok_or(Damage::TagPage {
+                group,
+                offset: layout::tag_page_start(group, CopyId::A),
+            })?;
+            let mut page = Box::new(self.read_tag_page(group, row)?);
+            for late in here {
+                page.put_fresh(layout::place_of(late.page).1, late.entry(root.epoch));
+            }
+            page.clear_fresh();
+            self.state_mut().cache.insert_late(group, page);
+            rest = behind;
         }
         Ok(())
     }

@@ -176,6 +176,48 @@ fn a_sync_of_the_stores_own_leaves_gathered_pages_where_they_are() {
 }
 
 #[test]
+fn a_small_commit_writes_its_pages_and_a_root_and_no_tag_page() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 3);
+    (0..3).for_each(|group| write(&store, group * DATA_PAGES_PER_GROUP + 7, 1));
+    store.sync().unwrap();
+    let tag_pages = |image: &[u8]| -> Vec<Vec<u8>> {
+        let copies = (0..3).flat_map(|group| CopyId::BOTH.map(|copy| (group, copy)));
+        copies
+            .map(|(group, copy)| {
+                let start = layout::tag_page_start(GroupNo(group), copy).0;
+                let start = usize::try_from(start).unwrap();
+                image[start..start + PAGE_SIZE].to_vec()
+            })
+            .collect()
+    };
+    let before = tag_pages(&memory.to_bytes());
+    for round in 2..20 {
+        write(&store, 7, round);
+        write(&store, 2 * DATA_PAGES_PER_GROUP + round as u64, round);
+        store.sync().unwrap();
+        let crashed = reopened(memory.to_bytes());
+        assert_eq!(read(&crashed, 7).unwrap(), round);
+        assert_eq!(read(&crashed, 2 * DATA_PAGES_PER_GROUP + 2).unwrap(), 2);
+    }
+    assert!(tag_pages(&memory.to_bytes()) == before, "a tag page was written");
+    // Too many for a root record: then the tag pages of all of them.
+    (10..120).for_each(|page| write(&store, page, 77));
+    store.sync().unwrap();
+    assert!(store.state().durable.root.late.is_empty());
+    let crashed = reopened(memory.to_bytes());
+    assert_eq!(
+        [7, 10, 2 * DATA_PAGES_PER_GROUP + 2].map(|p| read(&crashed, p).unwrap()),
+        [19, 77, 2]
+    );
+    write(&store, 7, 99);
+    store.close().unwrap();
+    let clean = reopened(memory.to_bytes());
+    assert!(clean.recovery().clean);
+    assert_eq!(read(&clean, 7).unwrap(), 99);
+}
+
+#[test]
 fn a_long_run_takes_the_place_of_what_was_gathered() {
     let memory = MemoryMedium::new();
     let store = created(memory.clone(), 1);

@@ -88,6 +88,12 @@ pub fn golden(name: &str) -> (Vec<u8>, String) {
             let key = format!("raw {}", hex(SECRET));
             sidecar(open, what, &key, "ok", "needs recovery", "not closed")
         }
+        "left-open-late" => {
+            let what =
+                "As left-open; the root record carries the entries of the last commit's pages.";
+            let key = format!("raw {}", hex(SECRET));
+            sidecar(open, what, &key, "ok", "needs recovery", "not closed")
+        }
         "wrong-key" => {
             let what = "As clean, opened with another key.";
             let key = format!("raw {}", hex([8; 32]));

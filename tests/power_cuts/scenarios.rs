@@ -28,6 +28,7 @@ fn settings(hole: Option<Hole>) -> Settings {
         tag_cache_bytes: None,
         seal_reserve: None,
         gathered_pages: None,
+        late_entries: None,
         hole,
     }
 }

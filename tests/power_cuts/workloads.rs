@@ -38,6 +38,7 @@ fn workload(name: &'static str, steps: Vec<Step>) -> Workload {
         tag_cache_bytes: None,
         seal_reserve: None,
         gathered_pages: None,
+        late_entries: None,
         hole: None,
     };
     Workload { name, settings, steps, from_creation: false }

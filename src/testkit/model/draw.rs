@@ -243,9 +243,16 @@ impl Program {
         let cache_bytes = from.one_of(&[0, 64 << 10, 64 << 10, 256 << 10, 1 << 20]);
         let seal_reserve = from.chance(0.5).then(|| from.between(5, 300));
         let tag_cache_bytes = from.chance(0.25).then_some(0);
+        let late_entries = from.chance(0.6).then(|| from.one_of(&[0, 0, 4, 12, 30]));
         let gathered_pages = from.chance(0.6).then(|| from.one_of(&[0, 1, 2, 8, 40]));
-        let settings =
-            Settings { cache_bytes, tag_cache_bytes, seal_reserve, gathered_pages, hole };
+        let settings = Settings {
+            cache_bytes,
+            tag_cache_bytes,
+            seal_reserve,
+            gathered_pages,
+            late_entries,
+            hole,
+        };
         let seed = from.below(1 << 32);
         let taste = Taste::draw(from);
         let mut sort = Sort::draw(from, menu);

@@ -23,6 +23,8 @@ pub struct Settings {
     pub seal_reserve: Option<u64>,
     /// Pages gathered before they are written; the default where `None`.
     pub gathered_pages: Option<usize>,
+    /// Late entries in a root record; the default where `None`.
+    pub late_entries: Option<usize>,
     /// A mistake to plant.
     pub hole: Option<Hole>,
 }
@@ -105,6 +107,9 @@ impl Vault {
         }
         if let Some(pages) = settings.gathered_pages {
             builder.gathered_pages(pages);
+        }
+        if let Some(entries) = settings.late_entries {
+            builder.late_entries(entries);
         }
         if let Some(hole) = settings.hole {
             builder.plant(hole);

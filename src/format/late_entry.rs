@@ -1,0 +1,94 @@
+//! Late entries (docs/format.md, "Late entries"): entries of tag pages that a root record carries
+//! itself, because their tag pages are written by a later sync. A small commit then writes its pages
+//! and one root record, and no tag page.
+
+use crate::layout::{self, PAGE_ZERO_SIZE};
+use crate::units::{Epoch, PageNo};
+use crate::wire::{Malformed, Reader, Writer};
+
+use super::tag_page::Entry;
+
+/// Bytes of one: page number and fresh bit, nonce, tag.
+pub(crate) const LATE_ENTRY_SIZE: usize = 32;
+/// There is room for these whatever page 0 holds.
+pub(crate) const LATE_ENTRIES_BEFORE_PAGE_ZERO: usize = 57;
+/// redb leaves page 0 empty from here on; late entries take the place of what is zeros.
+pub(crate) const PAGE_ZERO_KEPT: usize = 512;
+/// As many as fit where page 0 is zeros from [`PAGE_ZERO_KEPT`] on.
+pub(crate) const LATE_ENTRIES_MAX: usize =
+    LATE_ENTRIES_BEFORE_PAGE_ZERO + (PAGE_ZERO_SIZE - PAGE_ZERO_KEPT) / LATE_ENTRY_SIZE;
+
+const FRESH: u32 = 1 << 31;
+
+/// One page's entry, sealed under the epoch of the root record that carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LateEntry {
+    pub(crate) page: PageNo,
+    /// redb wrote the page since the sync before the root record's: a crash may have torn it.
+    pub(crate) fresh: bool,
+    nonce: [u8; 12],
+    tag: [u8; 16],
+}
+
+impl LateEntry {
+    /// `None` where a late entry can't say it: another epoch than the root record's, a page that
+    /// is none, or one beyond 8 TiB.
+    pub(crate) fn new(page: PageNo, entry: &Entry, fresh: bool, root_epoch: Epoch) -> Option<Self> {
+        let fits = page.0 > 0 && page.0 < u64::from(FRESH) && entry.epoch == root_epoch;
+        fits.then_some(Self { page, fresh, nonce: entry.nonce, tag: entry.tag })
+    }
+
+    /// The entry as its tag page will have it.
+    pub(crate) fn entry(&self, root_epoch: Epoch) -> Entry {
+        Entry { epoch: root_epoch, nonce: self.nonce, tag: self.tag }
+    }
+}
+
+/// Whether so many late entries fit into a root record with this page 0.
+pub(crate) fn fit(count: usize, page_zero: &[u8; PAGE_ZERO_SIZE]) -> bool {
+    let blank = || page_zero.iter().skip(PAGE_ZERO_KEPT).all(|byte| *byte == 0);
+    count <= LATE_ENTRIES_BEFORE_PAGE_ZERO || (count <= LATE_ENTRIES_MAX && blank())
+}
+
+pub(crate) fn encode(entries: &[LateEntry], writer: &mut Writer<'_>, room: usize) {
+    let kept = entries.get(..entries.len().min(room / LATE_ENTRY_SIZE)).unwrap_or_default();
+    for entry in kept {
+        let page = u32::try_from(entry.page.0).unwrap_or(0);
+        writer.u32(page | if entry.fresh { FRESH } else { 0 });
+        writer.bytes(&entry.nonce);
+        writer.bytes(&entry.tag);
+    }
+    writer.skip(room - kept.len() * LATE_ENTRY_SIZE);
+}
+
+/// `count` late entries, and zeros in the rest of the room.
+pub(crate) fn decode(
+    count: usize,
+    reader: &mut Reader<'_>,
+    room: usize,
+    out: &mut Vec<LateEntry>,
+) -> Result<(), Malformed> {
+    let count = count.min(room / LATE_ENTRY_SIZE);
+    for _ in 0..count {
+        let head = reader.u32()?;
+        let page = PageNo(u64::from(head & !FRESH));
+        let (nonce, tag) = (reader.array()?, reader.array()?);
+        out.push(LateEntry { page, fresh: head & FRESH != 0, nonce, tag });
+    }
+    reader.zeros(room - count * LATE_ENTRY_SIZE)
+}
+
+/// Ascending, and each of a page that has a tag page below the length.
+pub(crate) fn check(entries: &[LateEntry], logical_len: u64, groups: u64) -> Result<(), Malformed> {
+    let ascending = entries.iter().zip(entries.iter().skip(1)).all(|(a, b)| a.page < b.page);
+    let there = |entry: &LateEntry| {
+        entry.page.0 > 0
+            && entry.page.0 < layout::pages_in(logical_len)
+            && layout::place_of(entry.page).0.0 < groups
+    };
+    if ascending && entries.iter().all(there) {
+        Ok(())
+    } else {
+        Err(Malformed("late entries of pages that are not there, or out of order"))
+    }
+}
