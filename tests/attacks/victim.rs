@@ -178,10 +178,19 @@ pub fn big() -> [Victim; 2] {
 
 /// A few commits in the smallest file; the other file is another database with the same key.
 pub fn small(two_phase: bool) -> [Victim; 2] {
+    small_by(two_phase, &builder())
+}
+
+/// The same, where every commit writes its tag pages.
+pub fn small_without_late_entries() -> [Victim; 2] {
+    small_by(false, builder().late_entries(0))
+}
+
+fn small_by(two_phase: bool, builder: &Builder) -> [Victim; 2] {
     let work = Work { rows: 24, value_max: 1500, changes_max: 2, two_phase };
     let make = |seed, names| {
         let disk = Disk::new(MemoryMedium::new());
-        let db = builder().create_on(disk.clone(), &key()).unwrap();
+        let db = builder.create_on(disk.clone(), &key()).unwrap();
         let db = live(db, &disk, work, seed, 6);
         ended(db, &disk, names)
     };
