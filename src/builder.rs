@@ -16,7 +16,7 @@ use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
 use crate::keys::{Credential, KdfLimits};
-use crate::medium::{FileMedium, Medium};
+use crate::medium::{FileMedium, MappedMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
 use crate::store::{self, Options};
@@ -41,6 +41,7 @@ pub struct Builder {
     repair_callback: Option<RepairCallback>,
     resume_rotation: bool,
     auto_rotate: bool,
+    memory_map: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -70,6 +71,7 @@ impl Builder {
             repair_callback: None,
             resume_rotation: true,
             auto_rotate: false,
+            memory_map: false,
         }
     }
 
@@ -139,6 +141,15 @@ impl Builder {
     /// is kept, not what a key provider holds, nor stacks and redb's cache.
     pub fn lock_memory(&mut self, lock: LockMemory) -> &mut Self {
         self.options.terms.lock_memory = lock;
+        self
+    }
+
+    /// Reads files through a memory map ([`MappedMedium`]): pages that the system has cached come
+    /// without a system call each. Off unless told otherwise, because a file that another program
+    /// cuts short, or a disk that fails to read, then ends the process with a signal instead of an
+    /// error. docs/performance.md says what it brings.
+    pub fn memory_map(&mut self, map: bool) -> &mut Self {
+        self.memory_map = map;
         self
     }
 
@@ -236,7 +247,10 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        self.create_file(path.as_ref(), |medium| self.create_on(medium, key))
+        self.create_file(path.as_ref(), |medium| match self.memory_map {
+            true => self.create_on(MappedMedium::new(medium), key),
+            false => self.create_on(medium, key),
+        })
     }
 
     fn create_file(
@@ -275,7 +289,10 @@ impl Builder {
         let path = path.as_ref();
         refuse_special_file(path)?;
         let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
-        self.open_on(medium, key)
+        match self.memory_map {
+            true => self.open_on(MappedMedium::new(medium), key),
+            false => self.open_on(medium, key),
+        }
     }
 
     /// Opens an existing, cleanly closed database for reading only; changes nothing, and shares
@@ -291,7 +308,10 @@ impl Builder {
         let path = path.as_ref();
         refuse_special_file(path)?;
         let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
-        self.open_read_only_on(medium, key)
+        match self.memory_map {
+            true => self.open_read_only_on(MappedMedium::new(medium), key),
+            false => self.open_read_only_on(medium, key),
+        }
     }
 
     /// Creates a database on an empty medium.
