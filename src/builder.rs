@@ -15,11 +15,12 @@ use redb::RepairSession;
 use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
+use crate::events::tell;
 use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, MappedMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
-use crate::store::{self, Options};
+use crate::store::{self, Options, Recovery};
 
 mod headers;
 
@@ -335,6 +336,15 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
+        let opened = self.open_told(medium, key);
+        match &opened {
+            Ok(db) => tell_of(&db.recovery()),
+            Err(error) => tell!(WARN, "not opened", error = error),
+        }
+        opened
+    }
+
+    fn open_told(&self, medium: impl Medium, key: &dyn Credential) -> Result<Database, OpenError> {
         let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let (redb, walked) = self.watched_redb();
@@ -398,6 +408,32 @@ impl Database {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
+    }
+}
+
+fn tell_of(recovery: &Recovery) {
+    let Recovery { clean, sync, recovered_from, torn_pages, lost_pages, .. } = *recovery;
+    if clean {
+        tell!(INFO, "opened", sync = sync);
+    } else {
+        tell!(
+            WARN,
+            "opened after a crash",
+            sync = sync,
+            passed_over = recovered_from,
+            pages_read_as_zeros = torn_pages,
+            pages_given_up = lost_pages,
+            pages_from_the_journal = recovery.journaled_pages,
+        );
+    }
+    if recovery.healed_header || recovery.healed_root || recovery.erased_tag_pages > 0 {
+        tell!(
+            WARN,
+            "second copies were written anew",
+            header = recovery.healed_header,
+            root_record = recovery.healed_root,
+            tag_pages = recovery.erased_tag_pages,
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{OnceLock, PoisonError};
 use super::Store;
 use crate::crypto::page::Cipher;
 use crate::error::{Damage, StoreError};
+use crate::events::tell;
 use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState};
 use crate::keys::Keyring;
@@ -82,6 +83,14 @@ impl Store {
         if self.watching.load(Ordering::Acquire) {
             self.guard().note_read(first, out.len() / PAGE_SIZE);
         }
+        let read = self.read_in_parts(first, out);
+        if let Err(StoreError::Damage(damage)) = &read {
+            tell!(ERROR, "damage was met, or somebody changed the file", damage = damage);
+        }
+        read
+    }
+
+    fn read_in_parts(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
         let pages = out.len() / PAGE_SIZE;
         let threads = threads_for(pages);
         if threads == 1 || self.forgiving.load(Ordering::Acquire) {
