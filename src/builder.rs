@@ -15,11 +15,12 @@ use redb::RepairSession;
 use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
+use crate::events::tell;
 use crate::keys::{Credential, KdfLimits};
-use crate::medium::{FileMedium, Medium};
+use crate::medium::{FileMedium, MappedMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
-use crate::store::{self, Options};
+use crate::store::{self, Options, Recovery};
 
 mod headers;
 
@@ -41,6 +42,7 @@ pub struct Builder {
     repair_callback: Option<RepairCallback>,
     resume_rotation: bool,
     auto_rotate: bool,
+    memory_map: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -70,6 +72,7 @@ impl Builder {
             repair_callback: None,
             resume_rotation: true,
             auto_rotate: false,
+            memory_map: false,
         }
     }
 
@@ -139,6 +142,15 @@ impl Builder {
     /// is kept, not what a key provider holds, nor stacks and redb's cache.
     pub fn lock_memory(&mut self, lock: LockMemory) -> &mut Self {
         self.options.terms.lock_memory = lock;
+        self
+    }
+
+    /// Reads files through a memory map ([`MappedMedium`]): pages that the system has cached come
+    /// without a system call each. Off unless told otherwise, because a file that another program
+    /// cuts short, or a disk that fails to read, then ends the process with a signal instead of an
+    /// error. docs/performance.md says what it brings.
+    pub fn memory_map(&mut self, map: bool) -> &mut Self {
+        self.memory_map = map;
         self
     }
 
@@ -236,7 +248,10 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        self.create_file(path.as_ref(), |medium| self.create_on(medium, key))
+        self.create_file(path.as_ref(), |medium| match self.memory_map {
+            true => self.create_on(MappedMedium::new(medium), key),
+            false => self.create_on(medium, key),
+        })
     }
 
     fn create_file(
@@ -275,7 +290,10 @@ impl Builder {
         let path = path.as_ref();
         refuse_special_file(path)?;
         let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
-        self.open_on(medium, key)
+        match self.memory_map {
+            true => self.open_on(MappedMedium::new(medium), key),
+            false => self.open_on(medium, key),
+        }
     }
 
     /// Opens an existing, cleanly closed database for reading only; changes nothing, and shares
@@ -291,7 +309,10 @@ impl Builder {
         let path = path.as_ref();
         refuse_special_file(path)?;
         let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
-        self.open_read_only_on(medium, key)
+        match self.memory_map {
+            true => self.open_read_only_on(MappedMedium::new(medium), key),
+            false => self.open_read_only_on(medium, key),
+        }
     }
 
     /// Creates a database on an empty medium.
@@ -315,6 +336,15 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
+        let opened = self.open_told(medium, key);
+        match &opened {
+            Ok(db) => tell_of(&db.recovery()),
+            Err(error) => tell!(WARN, "not opened", error = error),
+        }
+        opened
+    }
+
+    fn open_told(&self, medium: impl Medium, key: &dyn Credential) -> Result<Database, OpenError> {
         let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let (redb, walked) = self.watched_redb();
@@ -378,6 +408,32 @@ impl Database {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
+    }
+}
+
+fn tell_of(recovery: &Recovery) {
+    let Recovery { clean, sync, recovered_from, torn_pages, lost_pages, .. } = *recovery;
+    if clean {
+        tell!(INFO, "opened", sync = sync);
+    } else {
+        tell!(
+            WARN,
+            "opened after a crash",
+            sync = sync,
+            passed_over = recovered_from,
+            pages_read_as_zeros = torn_pages,
+            pages_given_up = lost_pages,
+            pages_from_the_journal = recovery.journaled_pages,
+        );
+    }
+    if recovery.healed_header || recovery.healed_root || recovery.erased_tag_pages > 0 {
+        tell!(
+            WARN,
+            "second copies were written anew",
+            header = recovery.healed_header,
+            root_record = recovery.healed_root,
+            tag_pages = recovery.erased_tag_pages,
+        );
     }
 }
 

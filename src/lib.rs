@@ -28,6 +28,7 @@ mod clock;
 mod crypto;
 mod database;
 mod error;
+mod events;
 mod format;
 mod holes;
 mod keys;

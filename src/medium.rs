@@ -6,9 +6,11 @@ use std::fmt;
 use std::io;
 
 mod file;
+mod map;
 mod memory;
 
 pub use file::FileMedium;
+pub use map::MappedMedium;
 pub use memory::MemoryMedium;
 
 /// How a medium is locked while it is open.

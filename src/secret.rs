@@ -9,7 +9,7 @@
 use std::fmt;
 use std::io;
 use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use memmap2::MmapMut;
 use zeroize::{Zeroize, Zeroizing};
@@ -90,7 +90,7 @@ struct Slots {
 /// Locked memory that holds up to 256 keys.
 #[derive(Clone)]
 pub(crate) struct Arena {
-    slots: Arc<Mutex<Slots>>,
+    slots: Arc<RwLock<Slots>>,
     owner: u32,
 }
 
@@ -100,8 +100,13 @@ impl fmt::Debug for Arena {
     }
 }
 
-fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(slots: &RwLock<Slots>) -> RwLockWriteGuard<'_, Slots> {
+    slots.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+// Every page that is opened asks for its key: readers don't wait for each other.
+fn share(slots: &RwLock<Slots>) -> RwLockReadGuard<'_, Slots> {
+    slots.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Arena {
@@ -112,7 +117,8 @@ impl Arena {
     pub(crate) fn new() -> io::Result<Self> {
         let memory = LockedMemory::map(KEY_SIZE * KEYS_PER_ARENA)?;
         let free = (0..KEYS_PER_ARENA).rev().collect();
-        Ok(Self { slots: Arc::new(Mutex::new(Slots { memory, free })), owner: process::id() })
+        let slots = Arc::new(RwLock::new(Slots { memory, free }));
+        Ok(Self { slots, owner: process::id() })
     }
 
     /// Keeps a key; the caller's copy is wiped by its own type.
@@ -135,7 +141,7 @@ impl Arena {
 
     /// Whether the memory can't be swapped out.
     pub(crate) fn is_locked(&self) -> bool {
-        lock(&self.slots).memory.locked
+        share(&self.slots).memory.locked
     }
 
     /// Whether this process is a fork of the one that made the arena, and so has no keys.
@@ -153,7 +159,7 @@ pub(crate) struct SecretKey {
 impl SecretKey {
     /// The key's bytes, copied to the stack for as long as the caller holds them.
     pub(crate) fn expose(&self) -> Zeroizing<[u8; KEY_SIZE]> {
-        let slots = lock(&self.arena.slots);
+        let slots = share(&self.arena.slots);
         let chunks = slots.memory.bytes().as_chunks::<KEY_SIZE>().0;
         Zeroizing::new(chunks.get(self.slot).copied().unwrap_or_default())
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::{OpenError, StoreError};
+use crate::events::tell;
 use crate::format::late_entry::LATE_ENTRIES_MAX;
 use crate::holes::Holes;
 use crate::keys::{Credential, Keyring, Terms, Unlocked};
@@ -334,8 +335,14 @@ impl Store {
     /// Passes a failure on and lets nothing be written after it: what is durable is known again
     /// only after a reopen.
     fn latch<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if result.is_err() {
-            self.latched.store(true, Ordering::Release);
+        if let Err(error) = &result
+            && !self.latched.swap(true, Ordering::AcqRel)
+        {
+            tell!(
+                ERROR,
+                "nothing is written any more until the database is opened again",
+                error = error
+            );
         }
         result
     }

@@ -55,6 +55,13 @@ impl FileMedium {
     }
 }
 
+impl FileMedium {
+    /// The file, for a map of it.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
 impl Medium for FileMedium {
     fn len(&self) -> io::Result<u64> {
         self.file.metadata().map(|metadata| metadata.len())

@@ -2,16 +2,18 @@
 //! on the medium yet comes from where it is gathered (`writes`).
 
 use std::io;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{OnceLock, PoisonError};
 
 use super::Store;
 use crate::crypto::page::Cipher;
 use crate::error::{Damage, StoreError};
+use crate::events::tell;
 use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState};
+use crate::keys::Keyring;
 use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE, PAGE_ZERO_SIZE};
-use crate::units::{GroupNo, PageNo};
+use crate::units::{Epoch, GroupNo, PageNo};
 
 /// A run of pages that lie in one group, and so one after another in the file.
 #[derive(Clone, Copy)]
@@ -37,6 +39,42 @@ impl Run {
     }
 }
 
+/// Runs at least this long are opened by several threads, each a part not much shorter than half of
+/// it: starting a thread costs about as much as opening 40 pages.
+const PAGES_PER_THREAD: usize = 64;
+
+// Tests that replay a schedule, or look for interleavings, have no reads this long.
+fn threads_for(pages: usize) -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    if pages < 2 * PAGES_PER_THREAD || cfg!(strongroom_shuttle) {
+        return 1;
+    }
+    let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    cores.min(pages / PAGES_PER_THREAD)
+}
+
+/// Opens pages, with one key schedule for pages of one epoch.
+struct Opener<'a> {
+    keyring: &'a Keyring,
+    cipher: Option<(Epoch, Cipher)>,
+}
+
+impl Opener<'_> {
+    fn open(&mut self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
+        if page == PageNo(0) || entry.state() != EntryState::Sealed {
+            return false;
+        }
+        if self.cipher.as_ref().is_none_or(|(epoch, _)| *epoch != entry.epoch) {
+            let key = self.keyring.get(entry.epoch);
+            self.cipher = key.map(|key| (entry.epoch, Cipher::new(&key.page)));
+        }
+        let Some((_, cipher)) = &self.cipher else { return false };
+        let place = Place::Page(page);
+        let associated_data = associated_data(self.keyring.file_id(), entry.epoch, place);
+        cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes).is_ok()
+    }
+}
+
 impl Store {
     /// Reads whole pages from `first` on; `out` is whole pages long and inside the logical length.
     pub(crate) fn read_pages(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
@@ -45,6 +83,37 @@ impl Store {
         if self.watching.load(Ordering::Acquire) {
             self.guard().note_read(first, out.len() / PAGE_SIZE);
         }
+        let read = self.read_in_parts(first, out);
+        if let Err(StoreError::Damage(damage)) = &read {
+            tell!(ERROR, "damage was met, or somebody changed the file", damage = damage);
+        }
+        read
+    }
+
+    fn read_in_parts(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
+        let pages = out.len() / PAGE_SIZE;
+        let threads = threads_for(pages);
+        if threads == 1 || self.forgiving.load(Ordering::Acquire) {
+            return self.read_range(first, out);
+        }
+        // Each opens a part; which pages are read and what they say is the same.
+        let part = pages.div_ceil(threads);
+        std::thread::scope(|scope| {
+            let mut parts = out.chunks_mut(part * PAGE_SIZE).zip((first.0..).step_by(part));
+            let own = parts.next();
+            let others: Vec<_> = parts
+                .map(|(out, page)| scope.spawn(move || self.read_range(PageNo(page), out)))
+                .collect();
+            let mut read = own.map_or(Ok(()), |(out, page)| self.read_range(PageNo(page), out));
+            for other in others {
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                read = read.and(other);
+            }
+            read
+        })
+    }
+
+    fn read_range(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
         let (mut page, mut rest) = (first, out);
         while !rest.is_empty() {
             let run = Run::first_of(page, rest.len() / PAGE_SIZE, ENTRIES_PER_TAG_PAGE);
@@ -78,10 +147,13 @@ impl Store {
         // A run at the end of the file may be partly absent and lie beyond it: page by page then.
         let whole = self.medium.read_at(run.offset(), out);
         let chunks = out.as_chunks_mut::<PAGE_SIZE>().0;
+        let keyring = self.keyring();
+        let mut opener = Opener { keyring: &keyring, cipher: None };
         for (index, (entry, bytes)) in entries.iter().zip(chunks).enumerate() {
-            let opened = whole.is_ok() && self.open_page(run.page(index), entry, bytes);
+            let page = run.page(index);
+            let opened = whole.is_ok() && self.settle(page, opener.open(page, entry, bytes));
             if !opened {
-                self.read_page(run.page(index), bytes)?;
+                self.read_page(page, bytes)?;
             }
         }
         Ok(())
@@ -146,15 +218,13 @@ impl Store {
 
     /// Opens a page in place. An absent page is zeros; `false` is for the slow path to look into.
     pub(super) fn open_page(&self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
-        if page == PageNo(0) || entry.state() != EntryState::Sealed {
-            return false;
-        }
         let keyring = self.keyring();
-        let Some(key) = keyring.get(entry.epoch) else { return false };
-        let associated_data = associated_data(keyring.file_id(), entry.epoch, Place::Page(page));
-        let opened = Cipher::new(&key.page)
-            .open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes)
-            .is_ok();
+        let opened = Opener { keyring: &keyring, cipher: None }.open(page, entry, bytes);
+        self.settle(page, opened)
+    }
+
+    // While redb repairs, the first read of a page decides for all later ones.
+    fn settle(&self, page: PageNo, opened: bool) -> bool {
         if self.forgiving.load(Ordering::Acquire) {
             return self.guard().settle(page, opened);
         }

@@ -230,6 +230,32 @@ fn a_long_run_takes_the_place_of_what_was_gathered() {
 }
 
 #[test]
+fn a_long_run_read_by_several_threads_is_whole_and_names_the_page_that_is_not() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 6);
+    let pages = 5 * DATA_PAGES_PER_GROUP;
+    (1..pages).for_each(|page| write(&store, page, u8::try_from(page % 251).unwrap()));
+    store.sync().unwrap();
+    let run = |store: &Store| {
+        let mut out = vec![[0; PAGE_SIZE]; usize::try_from(pages - 1).unwrap()];
+        store.read_pages(PageNo(1), out.as_flattened_mut()).map(|()| out)
+    };
+    let right = |page: u64, bytes: &[u8; PAGE_SIZE]| {
+        bytes.iter().all(|byte| u64::from(*byte) == page % 251)
+    };
+    assert!((1..).zip(&run(&store).unwrap()).all(|(page, bytes)| right(page, bytes)));
+    store.close().unwrap();
+    for damaged in [2, 300, pages - 1] {
+        let mut bytes = memory.to_bytes();
+        bytes[usize::try_from(layout::data_page_start(PageNo(damaged)).0).unwrap() + 9] ^= 1;
+        match run(&reopened(bytes)) {
+            Err(StoreError::Damage(Damage::Page { page, .. })) => assert_eq!(page.0, damaged),
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+}
+
+#[test]
 fn gathered_pages_beyond_a_cut_are_forgotten() {
     let memory = MemoryMedium::new();
     let store = created(memory.clone(), 1);
