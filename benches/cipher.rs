@@ -4,7 +4,7 @@
 //! ```text
 //! cargo bench --bench cipher --features testkit
 //! cargo bench --bench cipher --features testkit,aws-lc
-//! ROUNDS=401 cargo bench --bench cipher --features testkit
+//! ROUNDS=901 cargo bench --bench cipher --features testkit -- 512    only names with 512 in them
 //! ```
 //!
 //! In each round everything is measured once, a few microseconds at a time and in turns with AES,
@@ -129,6 +129,8 @@ fn main() {
     let sealers = Sealer::each(&KEY);
     let mut cases: Vec<_> =
         sealers.iter().flat_map(|sealer| cases(sealer, &plain, &nonces)).collect();
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    cases.retain(|case| filter.as_ref().is_none_or(|filter| case.name.contains(filter)));
     let aes = Aes256Enc::new(&Array::from(KEY));
     let mut blocks = vec![Array::from([9; 16]); PAGE / 16];
     let mut aes_alone = Vec::new();

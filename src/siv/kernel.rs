@@ -3,10 +3,14 @@
 #![allow(unsafe_code, reason = "calls of functions that need certain instructions")]
 
 mod block;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wide256;
 mod wide512;
+mod wipe;
 
+use core::arch::x86_64::_mm_setzero_si128;
 use std::fmt;
 
 use zeroize::Zeroize;
@@ -14,6 +18,7 @@ use zeroize::Zeroize;
 use super::{NotAuthentic, Opening, Sealing, Width};
 use block::RoundKeys;
 use text::Text;
+use wipe::wipe_stack;
 
 /// Neither a text nor its associated data may be longer (RFC 8452, section 6).
 const BYTES_MAX: u64 = 1 << 36;
@@ -24,6 +29,8 @@ struct Kernel {
     open: Open,
     seal_batch: unsafe fn(&RoundKeys, &mut [Sealing<'_>]),
     open_batch: unsafe fn(&RoundKeys, &mut [Opening<'_>]),
+    /// Bytes of the stack to wipe after a message.
+    stack: usize,
 }
 
 type Seal = unsafe fn(&RoundKeys, &[u8; 12], &[u8], &mut Text<'_>) -> [u8; 16];
@@ -34,6 +41,7 @@ static WIDE_512: Kernel = Kernel {
     open: wide512::open,
     seal_batch: wide512::seal_batch,
     open_batch: wide512::open_batch,
+    stack: wipe::MESSAGE_512,
 };
 
 static WIDE_256: Kernel = Kernel {
@@ -41,6 +49,7 @@ static WIDE_256: Kernel = Kernel {
     open: wide256::open,
     seal_batch: wide256::seal_batch,
     open_batch: wide256::open_batch,
+    stack: wipe::MESSAGE_256,
 };
 
 impl Width {
@@ -85,13 +94,21 @@ impl Drop for Siv {
 
 impl Siv {
     /// `None` where this processor lacks the instructions.
+    #[inline]
     pub(crate) fn new(width: Width, key: &[u8; 32]) -> Option<Self> {
+        if !width.runs_here() {
+            return None;
+        }
         let kernel = match width {
             Width::Bits256 => &WIDE_256,
             Width::Bits512 => &WIDE_512,
         };
-        // SAFETY: `runs_here` asked for every feature that `schedule` enables.
-        width.runs_here().then(|| Self { keys: unsafe { block::schedule(key) }, kernel })
+        // SAFETY: `runs_here` asked for every feature that these functions enable.
+        unsafe {
+            let mut siv = Self { keys: [_mm_setzero_si128(); 15], kernel };
+            block::schedule(key, &mut siv.keys);
+            Some(siv)
+        }
     }
 
     /// seal[key, nonce](associated data, plain) -> (ciphertext in `out`, tag).
@@ -124,7 +141,11 @@ impl Siv {
     fn seal_text(&self, nonce: &[u8; 12], associated_data: &[u8], text: &mut Text<'_>) -> [u8; 16] {
         check_lengths(associated_data.len(), text.len());
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
-        unsafe { (self.kernel.seal)(&self.keys, nonce, associated_data, text) }
+        unsafe {
+            let tag = (self.kernel.seal)(&self.keys, nonce, associated_data, text);
+            wipe_stack(self.kernel.stack);
+            tag
+        }
     }
 
     /// open[key, nonce](associated data, sealed, tag) -> plain, into `out`.
@@ -171,7 +192,11 @@ impl Siv {
     ) -> Result<(), NotAuthentic> {
         check_lengths(associated_data.len(), text.len());
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
-        let opened = unsafe { (self.kernel.open)(&self.keys, nonce, associated_data, tag, text) };
+        let opened = unsafe {
+            let opened = (self.kernel.open)(&self.keys, nonce, associated_data, tag, text);
+            wipe_stack(self.kernel.stack);
+            opened
+        };
         if opened {
             return Ok(());
         }
@@ -188,7 +213,10 @@ impl Siv {
             check_lengths(message.associated_data.len(), message.plain.len());
         }
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
-        unsafe { (self.kernel.seal_batch)(&self.keys, messages) }
+        unsafe {
+            (self.kernel.seal_batch)(&self.keys, messages);
+            wipe_stack(wipe::BATCH);
+        }
     }
 
     /// Opens many messages, each with a verdict of its own.
@@ -200,7 +228,10 @@ impl Siv {
             check_lengths(message.associated_data.len(), message.sealed.len());
         }
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
-        unsafe { (self.kernel.open_batch)(&self.keys, messages) }
+        unsafe {
+            (self.kernel.open_batch)(&self.keys, messages);
+            wipe_stack(wipe::BATCH);
+        }
         for message in messages.iter_mut().filter(|message| message.verdict.is_err()) {
             message.out.fill(0);
         }

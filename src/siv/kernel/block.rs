@@ -106,9 +106,9 @@ pub(super) fn expand(key: [Block; 2]) -> RoundKeys {
 
 /// The key schedule of a key as it is written.
 #[target_feature(enable = "vaes,vpclmulqdq")]
-pub(super) fn schedule(key: &[u8; 32]) -> RoundKeys {
+pub(super) fn schedule(key: &[u8; 32], room: &mut RoundKeys) {
     let [low, high] = key.as_chunks::<16>().0 else { unreachable!("32 bytes are two blocks") };
-    expand([from_bytes(low), from_bytes(high)])
+    *room = expand([from_bytes(low), from_bytes(high)]);
 }
 
 /// AES-256 of some blocks at once.
@@ -146,12 +146,19 @@ pub(super) fn derive(key: &RoundKeys, nonce: &[u8; 12]) -> Derived {
     }
 }
 
-/// AES[encryption key](hash xor nonce, the top bit cleared).
+/// What the tag is the encryption of: hash xor nonce, the top bit cleared.
+#[inline]
+#[target_feature(enable = "vaes,vpclmulqdq")]
+pub(super) fn to_encrypt(hash: Block, nonce: &[u8; 12]) -> Block {
+    let mixed = _mm_xor_si128(hash, nonce_block(nonce));
+    _mm_and_si128(mixed, _mm_set_epi64x(i64::MAX, -1))
+}
+
+/// The tag of a hash and a nonce.
 #[inline]
 #[target_feature(enable = "vaes,vpclmulqdq")]
 pub(super) fn tag(keys: &RoundKeys, hash: Block, nonce: &[u8; 12]) -> Block {
-    let mixed = _mm_xor_si128(hash, nonce_block(nonce));
-    let [tag] = encrypt(keys, [_mm_and_si128(mixed, _mm_set_epi64x(i64::MAX, -1))]);
+    let [tag] = encrypt(keys, [to_encrypt(hash, nonce)]);
     tag
 }
 

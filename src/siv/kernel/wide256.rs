@@ -14,15 +14,13 @@ mod vector;
 
 use core::arch::x86_64::*;
 
-use zeroize::Zeroizing;
-
 use super::block::{self, Block, RoundKeys};
 use super::text::Text;
 use crate::siv::{NotAuthentic, Opening, Sealing};
 use groups::{count_on, counters, encrypt_and_hash_previous, encrypt_group, hash_group};
 use part::Part;
 use subkeys::Subkeys;
-use vector::{GROUP, Vector, load, pin, store};
+use vector::{GROUP, Vector, load, store};
 
 /// seal[key, nonce](associated data, text) -> tag.
 #[target_feature(enable = "vaes,vpclmulqdq")]
@@ -123,7 +121,6 @@ fn hash_rest<const SITE: u8>(
     let mut hash = subkeys.hash_vector(before);
     for part in rest.chunks(32) {
         hash = subkeys.hash(hash, Part::load(part));
-        pin!(subkeys);
     }
     subkeys.hash(hash, Part::one(lengths))
 }
@@ -140,8 +137,7 @@ fn encrypt_rest<const SITE: u8>(mut counters: Vector, subkeys: &Subkeys, mut res
         }
         rounds!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13);
         let stream = _mm256_aesenclast_epi128(state, subkeys.round::<14>());
-        // A text may be a key: its copy is wiped.
-        let mut copy = Zeroizing::new([0; 32]);
+        let mut copy = [0; 32];
         for (place, byte) in copy.iter_mut().zip(piece.source()) {
             *place = *byte;
         }
@@ -150,7 +146,6 @@ fn encrypt_rest<const SITE: u8>(mut counters: Vector, subkeys: &Subkeys, mut res
         for (byte, place) in piece.target_mut().iter_mut().zip(copy.iter()) {
             *byte = *place;
         }
-        pin!(subkeys);
         counters = count_on::<2>(counters);
     });
 }

@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 
 use super::field::Products;
 use super::subkeys::Subkeys;
-use super::vector::{GROUP, Vector, everywhere, load_at, pin, store};
+use super::vector::{GROUP, Vector, everywhere, load_at, read_again, store};
 use crate::siv::kernel::block::Block;
 use crate::siv::kernel::text::Text;
 
@@ -36,7 +36,7 @@ pub(super) fn hash_group<const SITE: u8>(
     let products = subkeys.add::<2>(products, load_at::<3>(group), load_at::<4>(group));
     let products = subkeys.add::<1>(products, load_at::<1>(group), load_at::<2>(group));
     let products = subkeys.add::<0>(products, before, load_at::<0>(group));
-    pin!(subkeys);
+    read_again(subkeys);
     _mm256_xor_si256(products.reduced(), load_at::<7>(group))
 }
 
@@ -98,7 +98,7 @@ pub(super) fn encrypt_group<const SITE: u8>(
     }
     rounds!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13);
     finish(state, subkeys, text, group);
-    pin!(subkeys);
+    read_again(subkeys);
     *counters = count_on::<16>(*counters);
 }
 
@@ -133,7 +133,7 @@ pub(super) fn encrypt_and_hash_previous<const SITE: u8>(
     round::<12>(&mut state, subkeys);
     round::<13>(&mut state, subkeys);
     finish(state, subkeys, text, group);
-    pin!(subkeys);
+    read_again(subkeys);
     *counters = count_on::<16>(*counters);
     hashed
 }

@@ -2,8 +2,6 @@
 
 use core::arch::x86_64::*;
 
-use zeroize::Zeroizing;
-
 use super::vector::{Vector, load, pair};
 use crate::siv::kernel::block::Block;
 
@@ -20,8 +18,7 @@ impl Part {
     #[target_feature(enable = "vaes,vpclmulqdq")]
     pub(super) fn load(bytes: &[u8]) -> Self {
         let blocks = bytes.len().div_ceil(16).min(2);
-        // A text may be a key: its copy is wiped.
-        let mut copy = Zeroizing::new([0; 32]);
+        let mut copy = [0; 32];
         for (place, byte) in copy.iter_mut().skip(32 - 16 * blocks).zip(bytes) {
             *place = *byte;
         }

@@ -3,14 +3,12 @@
 
 use core::arch::x86_64::*;
 
-use zeroize::Zeroize;
-
 use super::field::{Products, multiply, square};
 use super::part::Part;
 use super::vector::{Vector, blocks, everywhere, pair, sum};
 use crate::siv::kernel::block::{self, Block, RoundKeys};
 
-/// Wiped when dropped.
+/// The subkeys of one message.
 pub(super) struct Subkeys {
     pub(super) round: RoundKeys,
     /// H^16, H^14, ... H^2: what the vectors of a group are multiplied by.
@@ -20,17 +18,6 @@ pub(super) struct Subkeys {
     /// H^3 and H^2: for the last two blocks before the lengths.
     last: Vector,
     h: Block,
-}
-
-impl Drop for Subkeys {
-    #[inline]
-    fn drop(&mut self) {
-        self.round.zeroize();
-        self.powers.zeroize();
-        self.sums.zeroize();
-        self.last.zeroize();
-        self.h.zeroize();
-    }
 }
 
 impl Subkeys {

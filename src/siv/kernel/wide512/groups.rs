@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 
 use super::field::Products;
 use super::subkeys::Subkeys;
-use super::vector::{GROUP, Vector, everywhere, load_group, pin, store_group};
+use super::vector::{GROUP, Vector, everywhere, load, pin, store};
 use crate::siv::kernel::block::Block;
 use crate::siv::kernel::text::Text;
 
@@ -46,11 +46,10 @@ pub(super) fn hash_group<const SITE: u8>(
     _mm512_xor_si512(products.reduced(), x7)
 }
 
-// Counters of a group, xored with the first round key.
+/// Counters of a group, xored with the first round key.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512vl,vaes,vpclmulqdq")]
-fn whitened(counters: Vector, subkeys: &Subkeys) -> [Vector; 8] {
-    let key = subkeys.round::<0>();
+pub(super) fn whitened(counters: Vector, key: Vector) -> [Vector; 8] {
     [
         _mm512_xor_si512(counters, key),
         _mm512_xor_si512(count_on::<4>(counters), key),
@@ -63,22 +62,30 @@ fn whitened(counters: Vector, subkeys: &Subkeys) -> [Vector; 8] {
     ]
 }
 
+/// A round of all eight.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512vl,vaes,vpclmulqdq")]
-fn round<const ROUND: usize>(state: &mut [Vector; 8], subkeys: &Subkeys) {
-    let key = subkeys.round::<ROUND>();
+pub(super) fn round_with(state: &mut [Vector; 8], key: Vector) {
     for block in state {
         *block = _mm512_aesenc_epi128(*block, key);
     }
 }
 
-// The last round, and the text: xored with the round key first, since the round xors last.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512vl,vaes,vpclmulqdq")]
-fn last_round(state: &mut [Vector; 8], subkeys: &Subkeys, text: &[Vector; 8]) {
-    let key = subkeys.round::<14>();
-    for (block, text) in state.iter_mut().zip(text) {
-        *block = _mm512_aesenclast_epi128(*block, _mm512_xor_si512(key, *text));
+fn round<const ROUND: usize>(state: &mut [Vector; 8], subkeys: &Subkeys) {
+    round_with(state, subkeys.round[ROUND]);
+}
+
+/// The last round, and the text: xored with the round key first, since the round xors last. What is
+/// written stays in `state` too.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512vl,vaes,vpclmulqdq")]
+pub(super) fn last_round(state: &mut [Vector; 8], key: Vector, text: &mut Text<'_>, group: usize) {
+    for (place, block) in state.iter_mut().enumerate() {
+        let source = load(&text.source_group::<GROUP>(group).as_chunks().0[place]);
+        *block = _mm512_aesenclast_epi128(*block, _mm512_xor_si512(key, source));
+        store(&mut text.target_group::<GROUP>(group).as_chunks_mut().0[place], *block);
     }
 }
 
@@ -91,16 +98,15 @@ pub(super) fn encrypt_group<const SITE: u8>(
     text: &mut Text<'_>,
     group: usize,
 ) -> [Vector; 8] {
-    let mut state = whitened(*counters, subkeys);
+    let mut state = whitened(*counters, subkeys.round[0]);
     macro_rules! rounds {
         ($($round:literal),*) => {$(
             round::<$round>(&mut state, subkeys);
-            pin!(subkeys; state);
+            pin!(state);
         )*};
     }
     rounds!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13);
-    last_round(&mut state, subkeys, &load_group(text.source_group::<GROUP>(group)));
-    store_group(text.target_group::<GROUP>(group), &state);
+    last_round(&mut state, subkeys.round[14], text, group);
     *counters = count_on::<32>(*counters);
     state
 }
@@ -123,14 +129,14 @@ pub(super) fn encrypt_and_hash<const SITE: u8>(
     hash: Beside<'_>,
 ) -> ([Vector; 8], Vector) {
     let Beside { subkeys: of_hash, before, group: [x0, x1, x2, x3, x4, x5, x6, x7] } = hash;
-    let mut state = whitened(*counters, subkeys);
+    let mut state = whitened(*counters, subkeys.round[0]);
     let mut products = Products::none();
     macro_rules! beside {
         ($one:literal, $two:literal, $pair:literal, $a:expr, $b:expr) => {
             round::<$one>(&mut state, subkeys);
             round::<$two>(&mut state, subkeys);
             products = of_hash.add::<$pair>(products, $a, $b);
-            pin!(subkeys; state, products.low, products.sums, products.high);
+            pin!(state, products.low, products.sums, products.high);
         };
     }
     beside!(1, 2, 3, x5, x6);
@@ -139,12 +145,11 @@ pub(super) fn encrypt_and_hash<const SITE: u8>(
     beside!(7, 8, 0, before, x0);
     round::<9>(&mut state, subkeys);
     round::<10>(&mut state, subkeys);
-    round::<11>(&mut state, subkeys);
     let hashed = _mm512_xor_si512(products.reduced(), x7);
+    round::<11>(&mut state, subkeys);
     round::<12>(&mut state, subkeys);
     round::<13>(&mut state, subkeys);
-    last_round(&mut state, subkeys, &load_group(text.source_group::<GROUP>(group)));
-    store_group(text.target_group::<GROUP>(group), &state);
+    last_round(&mut state, subkeys.round[14], text, group);
     *counters = count_on::<32>(*counters);
     (state, hashed)
 }
