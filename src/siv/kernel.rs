@@ -29,8 +29,9 @@ struct Kernel {
     open: Open,
     seal_batch: unsafe fn(&RoundKeys, &mut [Sealing<'_>]),
     open_batch: unsafe fn(&RoundKeys, &mut [Opening<'_>]),
-    /// Bytes of the stack to wipe after a message.
+    /// Bytes of the stack to wipe after a message, and after a batch.
     stack: usize,
+    stack_batch: usize,
 }
 
 type Seal = unsafe fn(&RoundKeys, &[u8; 12], &[u8], &mut Text<'_>) -> [u8; 16];
@@ -42,6 +43,7 @@ static WIDE_512: Kernel = Kernel {
     seal_batch: wide512::seal_batch,
     open_batch: wide512::open_batch,
     stack: wipe::MESSAGE_512,
+    stack_batch: wipe::BATCH_512,
 };
 
 static WIDE_256: Kernel = Kernel {
@@ -50,6 +52,7 @@ static WIDE_256: Kernel = Kernel {
     seal_batch: wide256::seal_batch,
     open_batch: wide256::open_batch,
     stack: wipe::MESSAGE_256,
+    stack_batch: wipe::MESSAGE_256,
 };
 
 impl Width {
@@ -215,7 +218,7 @@ impl Siv {
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
         unsafe {
             (self.kernel.seal_batch)(&self.keys, messages);
-            wipe_stack(wipe::BATCH);
+            wipe_stack(self.kernel.stack_batch);
         }
     }
 
@@ -230,7 +233,7 @@ impl Siv {
         // SAFETY: a `Siv` exists only where `runs_here` said that its kernel does.
         unsafe {
             (self.kernel.open_batch)(&self.keys, messages);
-            wipe_stack(wipe::BATCH);
+            wipe_stack(self.kernel.stack_batch);
         }
         for message in messages.iter_mut().filter(|message| message.verdict.is_err()) {
             message.out.fill(0);
