@@ -17,6 +17,7 @@ mod insider;
 pub mod model;
 mod old_key;
 mod rng;
+mod sealer;
 mod yielding;
 
 pub use crate::holes::Hole;
@@ -29,6 +30,7 @@ pub use faults::{Fault, FaultKind, FaultPlan, FaultPlanError, FaultyMedium, Plac
 pub use insider::Insider;
 pub use old_key::OldKey;
 pub use rng::SeededRandom;
+pub use sealer::Sealer;
 pub use yielding::YieldingMedium;
 
 /// How many times this process ran Argon2id, in all threads: to show what a hint saves without a

@@ -1,6 +1,7 @@
 //! Shows that the house is built as docs/design.md says: a file imports lower floors or its own
-//! room only, every outside crate has one door, no file is longer than 600 lines, holds a byte
-//! that is not ASCII, or says `unsafe`. Reads sources as text: tests included, comments not.
+//! room only, every outside crate has one door, no file is longer than 600 lines or holds a byte
+//! that is not ASCII, and none outside of `siv` says `unsafe`. Reads sources as text: tests
+//! included, comments not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test")]
 
 use std::fs;
@@ -12,8 +13,10 @@ const FLOORS: &str =
     "units locks events / layout wire error holes / secret siv random clock medium / crypto / format /
     keys / store / backend admin rotation / database / builder testkit";
 /// Outside crates and the files or rooms that may name them; `*` is all of them.
-const DOORS: &str = "zeroize: *; aes_gcm_siv: crypto; blake3: crypto; argon2: keys;
-    getrandom: random.rs; memmap2: secret.rs; rustix: medium/file.rs secret;
+const DOORS: &str =
+    "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
+    getrandom: random.rs; memmap2: secret.rs; rustix: medium/file.rs secret
+    siv/kernel/tests/guard_pages.rs;
     crc32fast: format/header.rs; shuttle: locks.rs;
     redb: lib.rs error.rs backend.rs database.rs builder.rs testkit; tracing: events.rs; aes: ; polyval: ";
 const LINES_MAX: usize = 600;
@@ -65,7 +68,8 @@ fn faults(file: &str, text: &str) -> Vec<String> {
             check(lower || [word, "testkit"].contains(&room(file)), number, line);
         }
         check(code.matches("super::").count() < depth, number, "leaves its room by `super`");
-        check(!after(code, "unsafe").any(|behind| !behind.starts_with(is_word)), number, "unsafe");
+        let mut unsafes = after(code, "unsafe").filter(|behind| !behind.starts_with(is_word));
+        check(room(file) == "siv" || unsafes.next().is_none(), number, "unsafe");
         for (name, doors) in doors() {
             let named = after(code, name).any(|behind| behind.starts_with("::"))
                 || after(code, "use ")
