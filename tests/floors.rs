@@ -1,7 +1,7 @@
 //! Shows that the house is built as docs/design.md says: a file imports lower floors or its own
 //! room only, every outside crate has one door, no file is longer than 600 lines or holds a byte
-//! that is not ASCII, and none outside of `siv` says `unsafe`. Reads sources as text: tests
-//! included, comments not.
+//! that is not ASCII, and none but `siv` and `medium/map.rs` says `unsafe`. Reads sources as
+//! text: tests included, comments not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test")]
 
 use std::fs;
@@ -10,15 +10,16 @@ use std::path::Path;
 /// Rooms by floor, lowest first; rooms on one floor do not see each other. The crate root may
 /// import everything, and so may the testkit, which nobody else may import.
 const FLOORS: &str =
-    "units locks events / layout wire error holes / secret siv random clock medium / crypto / format /
-    keys / store / backend admin rotation / database / builder testkit";
+    "units locks events / layout wire error holes / secret siv random clock medium / crypto /
+    format / keys / store / backend admin rotation / database / builder testkit";
 /// Outside crates and the files or rooms that may name them; `*` is all of them.
 const DOORS: &str =
     "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
-    getrandom: random.rs; memmap2: secret.rs; rustix: medium/file.rs secret
+    getrandom: random.rs; memmap2: secret.rs medium/map.rs; rustix: medium/file.rs secret
     siv/kernel/tests/guard_pages.rs;
     crc32fast: format/header.rs; shuttle: locks.rs;
-    redb: lib.rs error.rs backend.rs database.rs builder.rs testkit; tracing: events.rs; aes: ; polyval: ";
+    redb: lib.rs error.rs backend.rs database.rs builder.rs testkit; tracing: events.rs;
+    aes: ; polyval: ";
 const LINES_MAX: usize = 600;
 
 fn rust_files(folder: &Path) -> Vec<String> {
@@ -69,7 +70,8 @@ fn faults(file: &str, text: &str) -> Vec<String> {
         }
         check(code.matches("super::").count() < depth, number, "leaves its room by `super`");
         let mut unsafes = after(code, "unsafe").filter(|behind| !behind.starts_with(is_word));
-        check(room(file) == "siv" || unsafes.next().is_none(), number, "unsafe");
+        let opened = room(file) == "siv" || file == "medium/map.rs";
+        check(opened || unsafes.next().is_none(), number, "unsafe");
         for (name, doors) in doors() {
             let named = after(code, name).any(|behind| behind.starts_with("::"))
                 || after(code, "use ")
