@@ -12,11 +12,13 @@ use std::path::PathBuf;
 
 use crate::units::Generation;
 
+mod convert;
 mod credential;
 mod damage;
 mod key;
 mod rotation;
 
+pub use convert::ConvertError;
 pub use credential::{
     AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
 };
@@ -250,8 +252,8 @@ impl fmt::Display for OpenError {
                 f.write_str("the medium already holds bytes; `create_on` wants an empty one")
             }
             Self::PlainRedb => f.write_str(
-                "this is a plain, unencrypted redb database; open it with redb and copy its \
-                 tables into a new strongroom database (a converter is planned)",
+                "this is a plain, unencrypted redb database; encrypt it with \
+                 `strongroom::convert::encrypt`",
             ),
             Self::NotStrongroom => f.write_str(
                 "this is not a strongroom database; check the path, or restore a backup if it once \
@@ -412,6 +414,8 @@ pub enum Error {
     Key(KeyError),
     /// A key rotation stopped.
     Rotation(RotationError),
+    /// A file was not encrypted or decrypted.
+    Convert(ConvertError),
     /// redb's own errors.
     Redb(Box<redb::Error>),
 }
@@ -424,6 +428,7 @@ impl fmt::Display for Error {
             Self::Store(error) => write!(f, "{error}"),
             Self::Key(error) => write!(f, "{error}"),
             Self::Rotation(error) => write!(f, "{error}"),
+            Self::Convert(error) => write!(f, "{error}"),
             Self::Redb(error) => write!(f, "{error}"),
         }
     }
@@ -437,6 +442,7 @@ impl StdError for Error {
             Self::Store(error) => error.source(),
             Self::Key(error) => error.source(),
             Self::Rotation(error) => error.source(),
+            Self::Convert(error) => error.source(),
             Self::Redb(error) => error.source(),
         }
     }

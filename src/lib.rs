@@ -25,8 +25,10 @@ mod admin;
 mod backend;
 mod builder;
 mod clock;
+pub mod convert;
 mod crypto;
 mod database;
+mod drafts;
 mod error;
 mod format;
 mod holes;
@@ -48,8 +50,8 @@ pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
-    ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
+    AllOfError, CodeError, ConvertError, Damage, Error, KeyError, OpenError, ProviderError,
+    ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
 };
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};

@@ -5,11 +5,15 @@
 use std::fmt;
 use std::io;
 
+mod directory;
 mod file;
 mod memory;
 
+pub use directory::{Directory, Identity};
 pub use file::FileMedium;
 pub use memory::MemoryMedium;
+
+pub(crate) use directory::FileDirectory;
 
 /// How a medium is locked while it is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
