@@ -23,6 +23,7 @@
 
 mod admin;
 mod backend;
+pub mod backup;
 mod builder;
 mod clock;
 pub mod convert;
@@ -50,8 +51,9 @@ pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, CodeError, ConvertError, Damage, Error, KeyError, OpenError, ProviderError,
-    ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
+    AllOfError, BackupError, CodeError, ConvertError, Damage, Error, KeyError, OpenError,
+    ProviderError, ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError,
+    WrongGroups,
 };
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};

@@ -4,9 +4,10 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
-//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes
-//! share it, a change of length has it alone), `state` (briefly, never across I/O).
+//! Locks, always taken in this order: `keys_stay` (shared while a picture is copied, alone where a
+//! data key goes), `committing` (one header commit at a time), `sweep` (one step of a key rotation,
+//! or a change of length), `syncing` (one sync at a time), `resizing` (writes share it, a change of
+//! length has it alone), `keeping` (pages kept for a picture), `state` (briefly, never across I/O).
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -36,23 +37,28 @@ mod recovery;
 mod restore;
 mod roots;
 mod scan;
+mod snapshotting;
 mod state;
 mod sweep;
 mod sync;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod transplant;
 
 pub use recovery::Recovery;
 pub use restore::{HeaderRestored, TurnBack};
 
 pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
+pub(crate) use snapshotting::Picture;
+pub(crate) use transplant::{Origin, new_keys, transplant, unlock_copy};
 
 pub(crate) use guard::Recovered;
 
 use guard::Guard;
 use journal::Sweep;
+use snapshotting::Keeping;
 use state::State;
 
 /// How a store is opened.
@@ -113,6 +119,11 @@ pub(crate) struct Store {
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
+    /// Held by whoever copies a picture, taken by whoever lets a data key go.
+    keys_stay: RwLock<()>,
+    /// Somebody copies a picture: writers keep what they overwrite.
+    picturing: AtomicBool,
+    keeping: Mutex<Option<Keeping>>,
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
@@ -230,6 +241,9 @@ impl Store {
             sweep: Mutex::default(),
             syncing: Mutex::new(()),
             resizing: RwLock::new(()),
+            keys_stay: RwLock::new(()),
+            picturing: AtomicBool::new(false),
+            keeping: Mutex::new(None),
             state: RwLock::new(state),
             recovery: Recovery::default(),
             heal_header: Mutex::new(None),
@@ -358,6 +372,7 @@ impl Store {
         // The tag page of the group that the cut falls into.
         self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let pages = layout::pages_in(len);
+        self.keep_cut_pages(PageNo(pages));
         let (last_group, place) = layout::place_of(PageNo(pages));
         loop {
             if place > 0 {

@@ -226,6 +226,7 @@ impl Store {
             *entry = Entry { epoch: key.epoch, nonce, tag };
         }
         let entries = entries.get(..run.pages).unwrap_or_default();
+        self.keep_for_picture(run.group, run.place..run.place + run.pages);
         if self.holes.publish_before_write() {
             self.publish(run, entries)?;
         }
