@@ -425,6 +425,75 @@ fn every_cut_leaves_the_old_file_or_the_new_one() {
     assert!(cuts > 700 && finished > 0);
 }
 
+/// Does something once, when the first piece was copied.
+fn when_copied(act: impl Fn() + Sync) -> impl Fn(convert::Progress) + Sync {
+    let done = std::sync::Once::new();
+    move |_| done.call_once(&act)
+}
+
+fn only_draft(directory: &CrashDirectory) -> std::ffi::OsString {
+    let names = strongroom::medium::Directory::names(directory).unwrap();
+    names.into_iter().find(|name| name.to_str().unwrap().ends_with(".unfinished")).unwrap()
+}
+
+#[test]
+fn a_copy_that_reads_back_otherwise_gets_no_name() {
+    use strongroom::medium::Directory;
+    let plain = small_plain();
+    let start = CrashDirectory::new();
+    start.put("a", plain.clone(), 1);
+    convert::encrypt_within(&start, ("a", "b"), &key(), &options()).unwrap();
+    let sealed = start.image("b").unwrap();
+    for image in [&plain, &sealed] {
+        let encrypts = image == &plain;
+        let mut noticed = 0;
+        // In pages that hold something: a page of zeros is not in the encrypted file at all.
+        let at = plain.iter().enumerate().skip(8192).find(|(_, byte)| **byte != 0).unwrap().0;
+        let at = if encrypts { sealed.len() - 2 * 4096 } else { at };
+        let directory = CrashDirectory::new();
+        directory.put("a", image.clone(), 1);
+        let spoil = when_copied(|| {
+            let draft = directory.open(&only_draft(&directory), true).unwrap();
+            // Zeros, where there is ciphertext of the last pages, or a byte that is none.
+            let bytes = if encrypts { vec![0; 8192] } else { vec![plain[at] ^ 1] };
+            draft.write_at(at as u64, &bytes).unwrap();
+        });
+        let spoilt = Options { progress: Some(&spoil), threads: 1, check: false, ..options() };
+        let result = match encrypts {
+            true => convert::encrypt_within(&directory, ("a", "b"), &key(), &spoilt),
+            false => convert::decrypt_within(&directory, ("a", "b"), &key(), &spoilt),
+        };
+        match result {
+            Err(ConvertError::ReadBack { .. }) if !encrypts => noticed += 1,
+            // It doesn't even authenticate.
+            Err(ConvertError::Open(OpenError::Damaged(_))) if encrypts => noticed += 1,
+            other => panic!("{encrypts}: {other:?}"),
+        }
+        assert_eq!((noticed, directory.names().unwrap()), (1, vec!["a".into()]));
+    }
+}
+
+#[test]
+fn a_file_that_took_the_name_of_source_or_target_meanwhile_is_left_alone() {
+    use strongroom::medium::Directory;
+    let plain = small_plain();
+    for target in ["a", "b"] {
+        let directory = CrashDirectory::new();
+        directory.put("a", plain.clone(), 1);
+        directory.put("precious", b"precious".to_vec(), 2);
+        let take = when_copied(|| directory.rename("precious".as_ref(), target.as_ref()).unwrap());
+        let watched = Options { progress: Some(&take), ..options() };
+        let result = convert::encrypt_within(&directory, ("a", target), &key(), &watched);
+        let refused = match target {
+            "a" => matches!(result, Err(ConvertError::SourceReplaced)),
+            _ => matches!(result, Err(ConvertError::TargetExists(_))),
+        };
+        assert!(refused, "{result:?}");
+        assert_eq!(directory.image(target).unwrap(), b"precious");
+        assert!(directory.names().unwrap().iter().all(|name| name == "a" || name == target));
+    }
+}
+
 #[test]
 fn a_draft_that_somebody_is_at_work_on_is_left_alone() {
     let plain = small_plain();

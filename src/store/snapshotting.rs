@@ -109,14 +109,19 @@ impl Store {
         kept_bytes_max: u64,
     ) -> Result<Picture<'_>, StoreError> {
         self.check_usable()?;
+        let under_way = StoreError::Misuse(
+            "a backup of this database is under way already; wait for it to end",
+        );
+        if self.picturing.load(Ordering::Acquire) {
+            // Before it waits behind a rotation that waits for the other one.
+            return Err(under_way);
+        }
         let no_key_goes = self.keys_stay.read().unwrap_or_else(PoisonError::into_inner);
         // No page is on its way, and none is overwritten before this returns.
         let _alone = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
         let mut keeping = self.keeping();
         if keeping.is_some() {
-            return Err(StoreError::Misuse(
-                "a backup of this database is under way already; wait for it",
-            ));
+            return Err(under_way);
         }
         let (root, rows) = {
             let state = self.state();
