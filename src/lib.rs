@@ -75,3 +75,12 @@ pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, 
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of these pages.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/convert.md")]
+struct ConvertPage;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backup.md")]
+struct BackupPage;

@@ -675,7 +675,7 @@ fn a_writer_beside_a_backup() {
     let restored =
         backup::restore(chain, path("copy"), &key(), &RestoreOptions::default()).unwrap();
     let restore = begun.elapsed();
-    println!("figure: backup_mib = {}", bytes / 3 >> 20);
+    println!("figure: backup_mib = {}", (bytes / 3) >> 20);
     println!("figure: commits_per_s_alone = {alone:.0}");
     println!("figure: commits_per_s_beside_a_backup = {beside:.0}");
     println!("figure: commits_beside_over_alone = {:.2}", beside / alone);
