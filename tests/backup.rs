@@ -331,6 +331,38 @@ fn persistent_savepoints_shrinks_and_non_durable_commits_beside_a_backup() {
 }
 
 #[test]
+fn what_is_cut_off_the_file_beside_a_backup_is_in_it() {
+    let (medium, db) = new_db();
+    for number in 1..4 {
+        write_number(&db, number, 900, 4000);
+    }
+    let before = medium.to_bytes().len();
+    let first = AtomicBool::new(true);
+    let cut = |_| {
+        if !first.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let txn = db.begin_write().unwrap();
+        txn.open_table(ROWS).unwrap().retain(|key, _| key < 3).unwrap();
+        txn.commit().unwrap();
+        for number in 0..20 {
+            let txn = db.begin_write().unwrap();
+            txn.open_table(ROWS).unwrap().insert(number % 3, &[1; 8][..]).unwrap();
+            txn.commit().unwrap();
+        }
+    };
+    let options = Options { progress: Some(&cut), ..Options::default() };
+    let mut bytes = Vec::new();
+    let report = backup::snapshot(&db, &mut bytes, &options).unwrap();
+    let after = medium.to_bytes().len();
+    assert!(after * 2 < before && report.groups > 6, "{before} {after} {report:?}");
+    let image = restored(&[bytes]).unwrap();
+    let mut copy = builder().open_on(MemoryMedium::from_bytes(image), &key()).unwrap();
+    assert_eq!(number_in(&copy, 900), 3);
+    assert!(copy.check_integrity().unwrap());
+}
+
+#[test]
 fn a_compacted_file_and_one_that_grew_are_restored_from_one_chain() {
     let (_, mut db) = new_db();
     write_number(&db, 1, 900, 4000);
@@ -398,11 +430,14 @@ fn a_rotation_ends_only_after_the_backup_beside_it() {
     let beside = |progress: backup::Progress| {
         let mut rotation = rotation.lock().unwrap();
         let handle = rotation.get_or_insert_with(|| db.rotate().unwrap());
-        std::thread::sleep(Duration::from_millis(30));
-        let state = handle.progress().state;
-        if progress.done_groups == progress.total_groups {
-            ended_beside.store(state == strongroom::RotationState::Finished, Ordering::Release);
+        // Time enough to end, if nothing kept it from that.
+        let mut waits = if progress.done_groups == progress.total_groups { 100 } else { 1 };
+        while waits > 0 && handle.progress().state == strongroom::RotationState::Running {
+            std::thread::sleep(Duration::from_millis(20));
+            waits -= 1;
         }
+        let ended = handle.progress().state == strongroom::RotationState::Finished;
+        ended_beside.fetch_or(ended, Ordering::AcqRel);
     };
     let mut bytes = Vec::new();
     let options = Options { progress: Some(&beside), ..Options::default() };
@@ -583,7 +618,8 @@ fn a_backup_or_a_restore_that_is_cut_off_leaves_nothing_that_restores_or_opens()
     for (run, name) in runs {
         let counted = CrashDirectory::new();
         run(&counted).unwrap();
-        for at in 0..counted.operations() {
+        // The last one is no cut: the power goes off when it was said to be done.
+        for at in 0..=counted.operations() {
             for (kind, crash) in Crash::kinds().into_iter().enumerate() {
                 let directory = CrashDirectory::new();
                 directory.cut_after(at);
