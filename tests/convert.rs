@@ -8,6 +8,7 @@
 #![cfg(feature = "testkit")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
