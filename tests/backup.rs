@@ -4,128 +4,29 @@
 //! `BACKUP_INCREMENTS=100` is the long run; `a_writer_beside_a_backup` is a measurement:
 //! `BACKUP_MIB=200 cargo test --release --features testkit --test backup -- --ignored --nocapture`.
 #![cfg(feature = "testkit")]
+#![allow(unreachable_pub, reason = "the modules of a test have no outside")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom::backup::{self, BackupKind, Chain, Options, Parent, Rekey, Report, RestoreOptions};
+use strongroom::backup::{self, BackupKind, Chain, Options, Parent, Rekey, RestoreOptions};
 use strongroom::medium::{Directory, MemoryMedium};
-use strongroom::redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use strongroom::redb::{Durability, TableDefinition};
 use strongroom::testkit::{Crash, CrashDirectory, SeededRandom};
-use strongroom::{BackupError, Builder, Database, OpenError, RawKey, StoreError};
+use strongroom::{BackupError, Database, OpenError, RawKey, StoreError};
 
-const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
+#[path = "backup/setting.rs"]
+mod setting;
 
-type Content = BTreeMap<u64, Vec<u8>>;
-
-fn key() -> RawKey {
-    RawKey::new([7; 32])
-}
-
-fn asked(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.cache_size(256 << 10);
-    builder
-}
-
-fn new_db() -> (MemoryMedium, Database) {
-    let medium = MemoryMedium::new();
-    let db = builder().create_on(medium.clone(), &key()).unwrap();
-    let txn = db.begin_write().unwrap();
-    txn.open_table(ROWS).unwrap();
-    txn.commit().unwrap();
-    (medium, db)
-}
-
-/// A transaction of some random changes, to the model as well.
-fn change(db: &Database, model: &mut Content, random: &mut SeededRandom, rows: u64) {
-    let txn = db.begin_write().unwrap();
-    {
-        let mut table = txn.open_table(ROWS).unwrap();
-        for _ in 0..rows {
-            let row = random.below(400);
-            if random.chance(0.3) {
-                table.remove(row).unwrap();
-                model.remove(&row);
-            } else {
-                let byte = u8::try_from(random.below(256)).unwrap();
-                let value = vec![byte; usize::try_from(random.between(1, 6000)).unwrap()];
-                table.insert(row, &value[..]).unwrap();
-                model.insert(row, value);
-            }
-        }
-    }
-    txn.commit().unwrap();
-}
-
-fn content(db: &Database) -> Content {
-    let table = db.begin_read().unwrap().open_table(ROWS).unwrap();
-    let rows = table.iter().unwrap().map(|row| row.unwrap());
-    rows.map(|(key, value)| (key.value(), value.value().to_vec())).collect()
-}
-
-fn full(db: &Database) -> (Vec<u8>, Report) {
-    let mut bytes = Vec::new();
-    let report = backup::snapshot(db, &mut bytes, &Options::default()).unwrap();
-    assert_eq!(bytes.len() as u64, report.bytes);
-    (bytes, report)
-}
-
-fn more(db: &Database, parent: &Parent) -> (Vec<u8>, Report) {
-    let mut bytes = Vec::new();
-    let report = backup::incremental(db, parent, &mut bytes, &Options::default()).unwrap();
-    (bytes, report)
-}
-
-fn restored(chain: &[Vec<u8>]) -> Result<Vec<u8>, BackupError> {
-    restored_with(chain, &key(), &RestoreOptions { builder: builder(), ..Default::default() })
-}
-
-fn restored_with(
-    chain: &[Vec<u8>],
-    key: &RawKey,
-    options: &RestoreOptions<'_>,
-) -> Result<Vec<u8>, BackupError> {
-    let directory = CrashDirectory::new();
-    let chain = Chain::of_bytes(chain.iter().cloned());
-    let result = backup::restore_within(chain, &directory, "copy", key, options);
-    let names = directory.names().unwrap();
-    match result {
-        Ok(_) => {
-            assert_eq!(names, ["copy"]);
-            Ok(directory.image("copy").unwrap())
-        }
-        Err(error) => {
-            assert!(names.is_empty(), "{error} left {names:?}");
-            Err(error)
-        }
-    }
-}
-
-/// Opens, closed cleanly and nothing to repair; everything in it authenticates and is in order.
-fn check(image: Vec<u8>, key: &RawKey, expected: &Content) {
-    let medium = MemoryMedium::from_bytes(image);
-    let mut db = builder().open_on(medium, key).unwrap();
-    let recovery = db.recovery();
-    assert!(recovery.clean && !recovery.scanned && recovery.lost_pages == 0, "{recovery:?}");
-    assert!(db.check_integrity().unwrap());
-    assert!(content(&db) == *expected, "another content");
-    // And it can be worked on.
-    let mut model = expected.clone();
-    change(&db, &mut model, &mut SeededRandom::new(1), 20);
-    assert!(content(&db) == model);
-    db.close().unwrap();
-}
+use setting::{
+    Content, ROWS, asked, builder, change, check, content, full, key, more, new_db, number_in,
+    restored, restored_with, write_number,
+};
 
 #[test]
 fn every_increment_restores_the_commit_it_was_made_after() {
@@ -170,36 +71,6 @@ fn an_increment_without_a_change_holds_no_group() {
     let (nothing, next) = more(&db, &report.parent);
     assert_eq!(next.copied_groups, 0);
     check(restored(&[bytes, nothing]).unwrap(), &key(), &Content::new());
-}
-
-/// Each commit writes its number into every row, so that a mix of two commits shows.
-fn write_number(db: &Database, number: u64, rows: u64, size: usize) {
-    let txn = db.begin_write().unwrap();
-    {
-        let mut table = txn.open_table(ROWS).unwrap();
-        let value = number.to_le_bytes().repeat(size / 8);
-        for row in 0..rows {
-            table.insert(row, &value[..]).unwrap();
-        }
-        // Makes redb's own bookkeeping move.
-        let mut other = txn.open_table(TableDefinition::<u64, u64>::new("other")).unwrap();
-        for row in 0..number % 50 {
-            other.insert(row * number, number).unwrap();
-        }
-        other.retain(|key, _| key % 3 == number % 3).unwrap();
-    }
-    txn.commit().unwrap();
-}
-
-fn number_in(db: &Database, rows: u64) -> u64 {
-    let found = content(db);
-    assert_eq!(found.len() as u64, rows);
-    let numbers: Vec<u64> = found
-        .values()
-        .flat_map(|value| value.chunks(8).map(|n| u64::from_le_bytes(n.try_into().unwrap())))
-        .collect();
-    assert!(numbers.iter().all(|number| *number == numbers[0]), "a mix of commits");
-    numbers[0]
 }
 
 /// Lets the other thread go, also where this one panics.
