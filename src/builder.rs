@@ -228,6 +228,11 @@ impl Builder {
         EncryptedBackend::open_with(medium, key, &self.options)
     }
 
+    /// How a store is opened that no redb runs on.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     fn redb(&self) -> redb::Builder {
         let mut builder = redb::Builder::new();
         if let Some(bytes) = self.cache_size {
@@ -336,6 +341,14 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
+        self.open_shared(Arc::new(medium), key)
+    }
+
+    pub(crate) fn open_shared(
+        &self,
+        medium: Arc<dyn Medium>,
+        key: &dyn Credential,
+    ) -> Result<Database, OpenError> {
         let opened = self.open_told(medium, key);
         match &opened {
             Ok(db) => tell_of(&db.recovery()),
@@ -344,8 +357,12 @@ impl Builder {
         opened
     }
 
-    fn open_told(&self, medium: impl Medium, key: &dyn Credential) -> Result<Database, OpenError> {
-        let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
+    fn open_told(
+        &self,
+        medium: Arc<dyn Medium>,
+        key: &dyn Credential,
+    ) -> Result<Database, OpenError> {
+        let store = Arc::new(store::open(medium, key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let (redb, walked) = self.watched_redb();
         let db = redb.create_with_backend(backend)?;
@@ -364,7 +381,15 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
+        self.open_shared_read_only(Arc::new(medium), key)
+    }
+
+    pub(crate) fn open_shared_read_only(
+        &self,
+        medium: Arc<dyn Medium>,
+        key: &dyn Credential,
+    ) -> Result<ReadOnlyDatabase, OpenError> {
+        let store = Arc::new(store::open_read_only(medium, key, &self.options)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
             // redb's word for "the last writer did not finish": nothing was aborted here.

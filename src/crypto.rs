@@ -6,6 +6,7 @@
 
 pub(crate) mod derive;
 pub(crate) mod digest;
+pub(crate) mod hash;
 pub(crate) mod mac;
 pub(crate) mod page;
 pub(crate) mod wrap;

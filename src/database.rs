@@ -140,7 +140,6 @@ impl Database {
         crate::rotation::RotationSteps::begin(&self.store)
     }
 
-    #[cfg(feature = "testkit")]
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -259,6 +258,10 @@ impl Deref for ReadOnlyDatabase {
 impl ReadOnlyDatabase {
     pub(crate) fn new(db: redb::ReadOnlyDatabase, store: Arc<Store>) -> Self {
         Self { db, store }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The header's slots, data keys and policy, and what the policy wants done. No secret.

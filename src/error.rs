@@ -12,11 +12,15 @@ use std::path::PathBuf;
 
 use crate::units::Generation;
 
+mod backup;
+mod convert;
 mod credential;
 mod damage;
 mod key;
 mod rotation;
 
+pub use backup::BackupError;
+pub use convert::ConvertError;
 pub use credential::{
     AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
 };
@@ -42,6 +46,12 @@ pub enum StoreError {
         /// How many.
         pages: u64,
     },
+    /// A backup could not keep up with a writer: it had to keep so many bytes in memory of pages that
+    /// were overwritten before it came to copy them.
+    Outrun {
+        /// Bytes kept.
+        kept_bytes: u64,
+    },
     /// A call that the format can't carry out.
     Misuse(&'static str),
 }
@@ -66,6 +76,12 @@ impl fmt::Display for StoreError {
                  `Builder::check_integrity_on_open`, which finds out which of them are unused, or \
                  give them up with `Rotation::give_up_unreadable`"
             ),
+            Self::Outrun { kept_bytes } => write!(
+                f,
+                "the backup can't keep up with the writer: {kept_bytes} bytes were overwritten, or \
+                 cut off, before they were copied; take it at a quieter time, write it to a faster \
+                 place, or allow it more memory (`Options::kept_bytes_max`)"
+            ),
             Self::Misuse(what) => f.write_str(what),
         }
     }
@@ -76,7 +92,11 @@ impl StdError for StoreError {
         match self {
             Self::Io(error) => Some(error),
             Self::Damage(damage) => Some(damage),
-            Self::Latched | Self::KeyUsedUp | Self::Unreadable { .. } | Self::Misuse(_) => None,
+            Self::Latched
+            | Self::KeyUsedUp
+            | Self::Unreadable { .. }
+            | Self::Outrun { .. }
+            | Self::Misuse(_) => None,
         }
     }
 }
@@ -102,9 +122,10 @@ impl From<StoreError> for io::Error {
             StoreError::Io(error) => error,
             StoreError::Damage(damage) => damage.into(),
             StoreError::Misuse(_) => Self::new(io::ErrorKind::InvalidInput, error),
-            StoreError::Latched | StoreError::KeyUsedUp | StoreError::Unreadable { .. } => {
-                Self::other(error)
-            }
+            StoreError::Latched
+            | StoreError::KeyUsedUp
+            | StoreError::Unreadable { .. }
+            | StoreError::Outrun { .. } => Self::other(error),
         }
     }
 }
@@ -250,8 +271,8 @@ impl fmt::Display for OpenError {
                 f.write_str("the medium already holds bytes; `create_on` wants an empty one")
             }
             Self::PlainRedb => f.write_str(
-                "this is a plain, unencrypted redb database; open it with redb and copy its \
-                 tables into a new strongroom database (a converter is planned)",
+                "this is a plain, unencrypted redb database; encrypt it with \
+                 `strongroom::convert::encrypt`",
             ),
             Self::NotStrongroom => f.write_str(
                 "this is not a strongroom database; check the path, or restore a backup if it once \
@@ -412,6 +433,10 @@ pub enum Error {
     Key(KeyError),
     /// A key rotation stopped.
     Rotation(RotationError),
+    /// A file was not encrypted or decrypted.
+    Convert(ConvertError),
+    /// A backup was not made, or not restored.
+    Backup(BackupError),
     /// redb's own errors.
     Redb(Box<redb::Error>),
 }
@@ -424,6 +449,8 @@ impl fmt::Display for Error {
             Self::Store(error) => write!(f, "{error}"),
             Self::Key(error) => write!(f, "{error}"),
             Self::Rotation(error) => write!(f, "{error}"),
+            Self::Convert(error) => write!(f, "{error}"),
+            Self::Backup(error) => write!(f, "{error}"),
             Self::Redb(error) => write!(f, "{error}"),
         }
     }
@@ -437,6 +464,8 @@ impl StdError for Error {
             Self::Store(error) => error.source(),
             Self::Key(error) => error.source(),
             Self::Rotation(error) => error.source(),
+            Self::Convert(error) => error.source(),
+            Self::Backup(error) => error.source(),
             Self::Redb(error) => error.source(),
         }
     }

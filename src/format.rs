@@ -3,6 +3,7 @@
 //! `b`, `encode(decode(b)) == b`.
 
 pub(crate) mod associated_data;
+pub(crate) mod backup;
 pub(crate) mod clean_index;
 pub(crate) mod completion;
 pub(crate) mod copies;

@@ -23,10 +23,13 @@
 
 mod admin;
 mod backend;
+pub mod backup;
 mod builder;
 mod clock;
+pub mod convert;
 mod crypto;
 mod database;
+mod drafts;
 mod error;
 mod events;
 mod format;
@@ -50,8 +53,9 @@ pub use backend::EncryptedBackend;
 pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
-    ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
+    AllOfError, BackupError, CodeError, ConvertError, Damage, Error, KeyError, OpenError,
+    ProviderError, ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError,
+    WrongGroups,
 };
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
@@ -73,3 +77,12 @@ pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, 
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of these pages.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/convert.md")]
+struct ConvertPage;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backup.md")]
+struct BackupPage;

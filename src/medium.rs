@@ -5,13 +5,17 @@
 use std::fmt;
 use std::io;
 
+mod directory;
 mod file;
 mod map;
 mod memory;
 
+pub use directory::{Directory, Identity};
 pub use file::FileMedium;
 pub use map::MappedMedium;
 pub use memory::MemoryMedium;
+
+pub(crate) use directory::FileDirectory;
 
 /// How a medium is locked while it is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -23,7 +23,7 @@ pub use hardening::{Hardening, harden_process};
 pub(crate) use hardening::lock_limit_bytes;
 
 const KEY_SIZE: usize = 32;
-/// 32-byte keys per arena, two pages of locked memory: 32 epochs with six subkeys each, and the
+/// 32-byte keys per arena, two pages of locked memory: 32 epochs with seven subkeys each, and the
 /// keys that are held for a moment while unlocking.
 const KEYS_PER_ARENA: usize = 256;
 

@@ -4,10 +4,11 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
-//! of a key rotation, or a change of length), `syncing` (one sync at a time), `flushing` (one flush of
-//! gathered pages at a time), `resizing` (writes share it, a change of length has it alone), `gather`
-//! and `state` (briefly, never across I/O).
+//! Locks, always taken in this order: `keys_stay` (shared while a picture is copied, alone where a
+//! data key goes), `committing` (one header commit at a time), `sweep` (one step of a key rotation,
+//! or a change of length), `syncing` (one sync at a time), `flushing` (one flush of gathered pages at
+//! a time), `resizing` (writes share it, a change of length has it alone), `keeping` (pages kept for
+//! a picture), `gather` and `state` (briefly, never across I/O).
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -40,12 +41,14 @@ mod recovery;
 mod restore;
 mod roots;
 mod scan;
+mod snapshotting;
 mod state;
 mod sweep;
 mod sync;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod transplant;
 mod writes;
 
 pub use recovery::Recovery;
@@ -53,12 +56,15 @@ pub use restore::{HeaderRestored, TurnBack};
 
 pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
+pub(crate) use snapshotting::Picture;
+pub(crate) use transplant::{Origin, new_keys, transplant, unlock_copy};
 
 pub(crate) use guard::Recovered;
 
 use gather::Gather;
 use guard::Guard;
 use journal::Sweep;
+use snapshotting::Keeping;
 use state::State;
 
 /// How a store is opened.
@@ -129,6 +135,11 @@ pub(crate) struct Store {
     gather: RwLock<Gather>,
     /// How many pages are gathered, so that readers need not ask.
     gathered: AtomicU64,
+    /// Held by whoever copies a picture, taken by whoever lets a data key go.
+    keys_stay: RwLock<()>,
+    /// Somebody copies a picture: writers keep what they overwrite.
+    picturing: AtomicBool,
+    keeping: Mutex<Option<Keeping>>,
     state: RwLock<State>,
     recovery: Recovery,
     heal_header: Mutex<Option<CopyId>>,
@@ -250,6 +261,9 @@ impl Store {
             resizing: RwLock::new(()),
             gather: RwLock::default(),
             gathered: AtomicU64::new(0),
+            keys_stay: RwLock::new(()),
+            picturing: AtomicBool::new(false),
+            keeping: Mutex::new(None),
             state: RwLock::new(state),
             recovery: Recovery::default(),
             heal_header: Mutex::new(None),
@@ -385,6 +399,7 @@ impl Store {
         self.sealed_pages.fetch_add(1, Ordering::AcqRel);
         let pages = layout::pages_in(len);
         self.change_gather(|gather| gather.forget(PageNo(pages), PageNo(u64::MAX)));
+        self.keep_cut_pages(PageNo(pages));
         let (last_group, place) = layout::place_of(PageNo(pages));
         loop {
             if place > 0 {

@@ -9,6 +9,7 @@
 
 mod attacker;
 mod crash;
+mod crash_directory;
 mod crash_log;
 mod cuts;
 mod decoders;
@@ -23,6 +24,7 @@ mod yielding;
 pub use crate::holes::Hole;
 pub use attacker::{Attack, AttackError, Attacker, Edit, FileHistory, Part, RecordingMedium, Span};
 pub use crash::CrashMedium;
+pub use crash_directory::CrashDirectory;
 pub use crash_log::{Crash, Survival, Tearing};
 pub use cuts::{Cut, Cuts, every_cut};
 pub use decoders::{decode_anything, format_snapshot};

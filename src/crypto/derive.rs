@@ -48,12 +48,14 @@ pub(crate) enum Purpose {
     Digest,
     /// Data key -> seals index pages of the rotation journal.
     Journal,
+    /// Data key -> seals the manifest of a backup.
+    Backup,
 }
 
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
@@ -72,6 +74,7 @@ impl Purpose {
         Self::CleanIndex,
         Self::Digest,
         Self::Journal,
+        Self::Backup,
     ];
 
     /// The context string: part of the format, never changed, never used twice.
@@ -95,6 +98,7 @@ impl Purpose {
             Self::CleanIndex => "strongroom 2026-11 clean-index v1",
             Self::Digest => "strongroom 2026-11 digest v1",
             Self::Journal => "strongroom 2026-11 journal v1",
+            Self::Backup => "strongroom 2026-11 backup v1",
         }
     }
 }

@@ -23,13 +23,16 @@ pub(crate) enum Place {
     JournalIndex { batch: u64, page: u64 },
     /// A page of the clean index: id 5, number of its first row.
     IndexFrom(u64),
+    /// The manifest of a backup: id 6, where it starts there and its length.
+    Manifest { at: u64, len: u64 },
 }
 
 impl Place {
-    // Bytes 32..40, zero for everything but the journal.
+    // Bytes 32..40, zero for everything but the journal and a backup.
     fn second_number(self) -> u64 {
         match self {
             Self::JournalIndex { page, .. } => page,
+            Self::Manifest { len, .. } => len,
             _ => 0,
         }
     }
@@ -41,6 +44,7 @@ impl Place {
             Self::Root(copy) => (3, u64::from(copy.index())),
             Self::JournalIndex { batch, .. } => (4, batch),
             Self::IndexFrom(row) => (5, row),
+            Self::Manifest { at, .. } => (6, at),
         }
     }
 }

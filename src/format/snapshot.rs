@@ -3,6 +3,9 @@
 use std::fmt::Write;
 
 use super::associated_data::{Place, associated_data};
+use super::backup::frame::GroupPages;
+use super::backup::manifest::{Ancestor, FrameRow, Manifest};
+use super::backup::{BackupKind, Head, Trailer};
 use super::clean_index::{self, Row};
 use super::completion::Completion;
 use super::header::{self, EPOCHS, EpochRecord, EpochState, Header, SLOTS};
@@ -16,6 +19,7 @@ use super::tag_page::{Entry, TagPage};
 use super::{FORMAT_VERSION, record::Body};
 use crate::crypto::derive::{self, Purpose};
 use crate::crypto::digest::{Digest, DigestKey};
+use crate::crypto::hash;
 use crate::crypto::mac;
 use crate::crypto::wrap::WrappedKey;
 use crate::layout::{self, JournalHalf};
@@ -44,6 +48,7 @@ pub(crate) fn snapshot() -> std::io::Result<String> {
     let arena = Arena::new()?;
     let _ = describe_records(&mut out, &arena);
     let _ = describe_header(&mut out, &arena);
+    let _ = describe_backup(&mut out, &arena);
     Ok(out)
 }
 
@@ -73,6 +78,7 @@ fn describe(out: &mut String) -> std::fmt::Result {
         ("root record copy B", Place::Root(CopyId::B)),
         ("index from row 127", Place::IndexFrom(127)),
         ("journal index page 2 of batch 9", Place::JournalIndex { batch: 9, page: 2 }),
+        ("manifest of 3000 bytes at 40000", Place::Manifest { at: 40_000, len: 3000 }),
     ] {
         let bytes = associated_data(FILE, Epoch(3), place);
         writeln!(out, "associated data, {name}: {}", hex(&bytes))?;
@@ -206,6 +212,47 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
         writeln!(out, "header, {name} {}", hex(bytes.get(range).unwrap_or(&[])))?;
     }
     writeln!(out, "header, whole copy BLAKE3 {}", hex(&mac::plain_hash(&*bytes)))
+}
+
+fn describe_backup(out: &mut String, arena: &Arena) -> std::fmt::Result {
+    let Ok(key) = arena.keep(&[0x22; 32].into()) else { return Ok(()) };
+    let head = Head { kind: BackupKind::Incremental, file_id: FILE, id: [0xB0; 16] };
+    writeln!(out, "backup head {}", hex(&head.encode()))?;
+    let mut group = GroupPages::blank();
+    group.group = GroupNo(2);
+    group.entries[1] = Entry { epoch: Epoch(1), nonce: [0xAA; 12], tag: [0xBB; 16] };
+    group.entries[3] = Entry::LOST;
+    let mut frame = Vec::new();
+    let _ = group.encode(|bytes| {
+        frame.extend_from_slice(bytes);
+        Ok(())
+    });
+    writeln!(out, "backup frame of {} bytes {}", frame.len(), hex(frame.get(..96).unwrap_or(&[])))?;
+    let row = Row { sync: SyncSeq(5), tag: [0xCC; 16], copy: CopyId::B };
+    let manifest = Manifest {
+        kind: BackupKind::Incremental,
+        file_id: FILE,
+        id: [0xB0; 16],
+        created: 1_795_000_000,
+        sync: SyncSeq(5),
+        generation: Generation(1),
+        logical_len: 18 * 4096,
+        sealed_pages: 300,
+        content: [0xC0; 32],
+        page_zero: Box::new([0xDD; layout::PAGE_ZERO_SIZE]),
+        ancestors: vec![Ancestor { id: [0xA0; 16], digest: [0xA1; 32], sync: SyncSeq(4) }],
+        rows: vec![FrameRow { row, holder: 1, offset: 64, hash: [0xF0; 32] }],
+    };
+    let plain = manifest.encode();
+    writeln!(out, "manifest, fixed fields {}", hex(plain.get(..144).unwrap_or(&[])))?;
+    writeln!(out, "manifest, ancestor and row {}", hex(plain.get(2192..).unwrap_or(&[])))?;
+    let sealed = manifest.seal(&key, NONCE, Epoch(1), 40_000);
+    writeln!(out, "manifest, sealed {}", hex(sealed.get(..64).unwrap_or(&[])))?;
+    writeln!(out, "manifest, whole BLAKE3 {}", hex(&hash::of(&[&sealed])))?;
+    let (manifest_at, manifest_len) = (40_000, sealed.len() as u64);
+    let (content, id) = ([0xC0; 32], [0xB0; 16]);
+    let trailer = Trailer { manifest_at, manifest_len, content, file_id: FILE, id };
+    writeln!(out, "backup trailer {}", hex(&trailer.encode()))
 }
 
 fn blake3_of(record: &SealedRecord) -> String {

@@ -37,6 +37,8 @@ pub(crate) enum EntryState {
 impl Entry {
     /// 32 zero bytes.
     pub(crate) const ABSENT: Self = Self { epoch: Epoch(0), nonce: [0; 12], tag: [0; 16] };
+    /// Given up: no nonce, no tag.
+    pub(crate) const LOST: Self = Self { epoch: LOST_EPOCH, nonce: [0; 12], tag: [0; 16] };
 
     pub(crate) fn state(&self) -> EntryState {
         match self.epoch {

@@ -17,6 +17,7 @@ pub(crate) struct DataKey {
     pub(crate) clean_index: SecretKey,
     pub(crate) digest: SecretKey,
     pub(crate) journal: SecretKey,
+    pub(crate) backup: SecretKey,
 }
 
 impl DataKey {
@@ -39,6 +40,7 @@ impl DataKey {
             clean_index: subkey(Purpose::CleanIndex)?,
             digest: subkey(Purpose::Digest)?,
             journal: subkey(Purpose::Journal)?,
+            backup: subkey(Purpose::Backup)?,
         })
     }
 }

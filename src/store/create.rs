@@ -39,7 +39,7 @@ pub(crate) fn create(
     Ok(Store::new(medium, unlocked, options, Guard::for_creation(), state))
 }
 
-fn blank_root(unlocked: &Unlocked) -> RootRecord {
+pub(super) fn blank_root(unlocked: &Unlocked) -> RootRecord {
     RootRecord {
         epoch: unlocked.keyring.active().epoch,
         clean: false,

@@ -371,6 +371,8 @@ impl Store {
     /// Removes the retired data keys, which nothing names any more, from both header copies and
     /// from memory, and writes the rotation down.
     pub(crate) fn end_rotation(&self, epochs: &[Epoch]) -> Result<Completion, StoreError> {
+        // What is being copied may be sealed under them.
+        let _no_picture = self.keys_stay.write().unwrap_or_else(PoisonError::into_inner);
         let (pages, lost) = self.swept_pages();
         let mut completion = None;
         self.commit_header(|unlocked| {

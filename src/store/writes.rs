@@ -168,6 +168,7 @@ impl Store {
             let run = Run { pages: neighbours.count().max(1), ..longest };
             let end = at + run.pages;
             let entries = entries.get(at..end).unwrap_or_default();
+            self.keep_for_picture(run.group, run.place..run.place + run.pages);
             if self.holes.publish_before_write() {
                 self.publish(run, entries)?;
             }

@@ -2,6 +2,9 @@
 //! panic where a promise is broken, as a test should.
 
 use crate::format::FORMAT_VERSION;
+use crate::format::backup::frame::GroupPages;
+use crate::format::backup::manifest::Manifest;
+use crate::format::backup::{Head, Trailer};
 use crate::format::clean_index;
 use crate::format::header::{HeaderBytes, MAGIC, UnverifiedHeader};
 use crate::format::journal;
@@ -50,6 +53,32 @@ pub fn decode_anything(bytes: &[u8]) {
         assert!(again == slot_bytes, "key slot");
     }
     decode_header(bytes);
+    decode_backup(bytes);
+}
+
+fn decode_backup(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        assert_eq!(manifest.encode(), bytes, "manifest");
+    }
+    if let Some((head, _)) = bytes.split_first_chunk()
+        && let Ok(found) = Head::decode(head)
+    {
+        assert_eq!(found.encode(), *head, "head of a backup");
+    }
+    if let Some((_, trailer)) = bytes.split_last_chunk()
+        && let Ok(found) = Trailer::decode(trailer)
+    {
+        assert_eq!(found.encode(), *trailer, "trailer of a backup");
+    }
+    let (mut group, mut rest) = (GroupPages::blank(), bytes);
+    if let Ok(Ok(())) = group.decode(|out| std::io::Read::read_exact(&mut rest, out)) {
+        let mut again = Vec::new();
+        let _ = group.encode(|part| {
+            again.extend_from_slice(part);
+            Ok(())
+        });
+        assert_eq!(Some(again.as_slice()), bytes.get(..bytes.len() - rest.len()), "frame");
+    }
 }
 
 // As they are; with the CRC put right; and with the magic and the version that let a decoder go on.
