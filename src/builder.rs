@@ -21,7 +21,10 @@ use crate::random;
 use crate::secret::LockMemory;
 use crate::store::{self, Options};
 
+mod checks;
 mod headers;
+
+pub use checks::{verify_file, verify_medium};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
