@@ -24,7 +24,7 @@ use crate::store::{self, Options};
 mod checks;
 mod headers;
 
-pub use checks::{verify_file, verify_medium};
+pub use checks::{inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
