@@ -1,4 +1,4 @@
-//! Floor 7: the only file that implements `redb::StorageBackend`. Turns redb's byte ranges into
+//! Floor 7: what redb sees of a store. Implements `redb::StorageBackend`, turns its byte ranges into
 //! runs of pages and sends page 0 to the root record. redb asks for whole pages but for its
 //! header; any other range works too, through a page read, changed and written again.
 //!

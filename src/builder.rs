@@ -17,12 +17,15 @@ use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
 use crate::events::tell;
 use crate::keys::{Credential, KdfLimits};
-use crate::medium::{FileMedium, MappedMedium, Medium};
+use crate::medium::{self, FileMedium, MappedMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
 use crate::store::{self, Options, Recovery};
 
+mod checks;
 mod headers;
+
+pub use checks::{inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
@@ -292,9 +295,7 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let path = path.as_ref();
-        refuse_special_file(path)?;
-        let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
+        let medium = medium::existing(path.as_ref())?;
         match self.memory_map {
             true => self.open_on(MappedMedium::new(medium), key),
             false => self.open_on(medium, key),
@@ -311,9 +312,7 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let path = path.as_ref();
-        refuse_special_file(path)?;
-        let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
+        let medium = medium::existing_read_only(path.as_ref())?;
         match self.memory_map {
             true => self.open_read_only_on(MappedMedium::new(medium), key),
             false => self.open_read_only_on(medium, key),
@@ -462,16 +461,6 @@ fn tell_of(recovery: &Recovery) {
     }
 }
 
-fn refuse_special_file(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::FileTypeExt;
-    match path.metadata() {
-        Ok(metadata) if metadata.is_dir() => Err(OpenError::IsDirectory(path.to_owned())),
-        // Opening a pipe would wait for somebody to write to it.
-        Ok(metadata) if metadata.file_type().is_fifo() => Err(OpenError::NotStrongroom),
-        _ => Ok(()),
-    }
-}
-
 fn taken(path: &Path) -> OpenError {
     if path.is_dir() {
         OpenError::IsDirectory(path.to_owned())
@@ -485,18 +474,7 @@ fn create_error(path: &Path, error: io::Error) -> OpenError {
         io::ErrorKind::NotFound => {
             OpenError::NotFound(directory_of(path).unwrap_or(path).to_owned())
         }
-        _ => file_error(path, error),
-    }
-}
-
-fn file_error(path: &Path, error: io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::NotFound => OpenError::NotFound(path.to_owned()),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            OpenError::ReadOnly(path.to_owned())
-        }
-        io::ErrorKind::IsADirectory => OpenError::IsDirectory(path.to_owned()),
-        _ => OpenError::io("opening the file")(error),
+        _ => medium::file_error(path, error),
     }
 }
 

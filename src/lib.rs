@@ -27,6 +27,7 @@ pub mod backup;
 mod builder;
 mod clock;
 pub mod convert;
+mod crew;
 mod crypto;
 mod database;
 mod drafts;
@@ -34,10 +35,12 @@ mod error;
 mod events;
 mod format;
 mod holes;
+mod inspect;
 mod keys;
 mod layout;
 mod locks;
 pub mod medium;
+mod prove;
 mod random;
 mod rotation;
 mod secret;
@@ -46,11 +49,14 @@ mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod units;
+mod verify;
 mod wire;
 
 pub use admin::AdminSession;
 pub use backend::EncryptedBackend;
-pub use builder::Builder;
+pub use builder::{
+    Builder, inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium,
+};
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, BackupError, CodeError, ConvertError, Damage, Error, KeyError, OpenError,
@@ -60,11 +66,13 @@ pub use error::{
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
 pub use format::policy::Policy;
+pub use inspect::{CopyLook, EpochClaim, HeaderClaims, Inspection, RootLook};
 pub use keys::{
     AllOf, Credential, Due, EpochInfo, HeaderCopies, KdfLimits, KeyFile, KeyProvider, KeyStatus,
     Passphrase, ProviderSlot, RawKey, RecoveryCode, Revealed, Revoked, SlotHint, SlotInfo,
     SlotSecret, SlotSpec,
 };
+pub use prove::{KindCount, PageKind, Proof, ProveOptions, Suspect, Suspicion};
 pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;
@@ -72,6 +80,10 @@ pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::{HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
+pub use verify::{
+    EpochPages, Finding, FindingCounts, Flaw, PageCounts, Report, Severity, Trees, VerifyOptions,
+    VerifyPhase, VerifyProgress, Where,
+};
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "testkit"))]

@@ -9,6 +9,7 @@ mod directory;
 mod file;
 mod map;
 mod memory;
+mod named;
 
 pub use directory::{Directory, Identity};
 pub use file::FileMedium;
@@ -16,6 +17,7 @@ pub use map::MappedMedium;
 pub use memory::MemoryMedium;
 
 pub(crate) use directory::FileDirectory;
+pub(crate) use named::{existing, existing_read_only, file_error};
 
 /// How a medium is locked while it is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

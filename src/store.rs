@@ -29,6 +29,7 @@ use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
 mod administration;
+mod check;
 mod close;
 mod create;
 mod debris;
@@ -43,6 +44,7 @@ mod roots;
 mod scan;
 mod snapshotting;
 mod state;
+mod survey;
 mod sweep;
 mod sync;
 mod tags;
@@ -59,7 +61,13 @@ pub(crate) use restore::{recover, restore};
 pub(crate) use snapshotting::Picture;
 pub(crate) use transplant::{Origin, new_keys, transplant, unlock_copy};
 
+pub(crate) use check::{GroupBuffer, holds, put};
+pub(crate) use debris::PageSet;
 pub(crate) use guard::Recovered;
+pub(crate) use header::{look as look_at_header, read as read_header};
+pub(crate) use survey::{
+    HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
+};
 
 use gather::Gather;
 use guard::Guard;
@@ -159,14 +167,16 @@ impl fmt::Debug for Store {
 
 /// A medium whose whole-storage lock is held until this is dropped.
 #[derive(Debug)]
-struct LockedMedium {
+pub(crate) struct LockedMedium {
     medium: Arc<dyn Medium>,
     owner: u32,
     held: AtomicBool,
 }
 
 impl LockedMedium {
-    fn lock(
+    /// # Errors
+    /// [`OpenError::AlreadyOpen`], [`OpenError::CannotLock`] unless that is allowed.
+    pub(crate) fn lock(
         medium: Arc<dyn Medium>,
         kind: LockKind,
         allow_unlocked: bool,
@@ -289,7 +299,7 @@ impl Store {
     }
 
     /// The header and its keys as the last header commit left them.
-    fn unlocked(&self) -> Arc<Unlocked> {
+    pub(crate) fn unlocked(&self) -> Arc<Unlocked> {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner))
     }
 

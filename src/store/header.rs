@@ -17,7 +17,7 @@ use crate::units::{CopyId, Generation};
 
 /// The header copy to go by, and what is to be said of the other one.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) newest: UnverifiedHeader,
     /// The other copy, if it is one that could be tried.
     pub(super) other: Option<UnverifiedHeader>,
@@ -36,7 +36,7 @@ impl Found {
 ///
 /// # Errors
 /// Says what the bytes are where neither is a header copy that can be tried.
-pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
+pub(crate) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     choose(&read_copies(medium)?)
 }
 
@@ -78,16 +78,21 @@ pub(super) fn choose([a_bytes, b_bytes]: &[Box<HeaderBytes>; 2]) -> Result<Found
     }
 }
 
+/// A header copy as it stands in a file.
+pub(crate) type Look = Result<UnverifiedHeader, NotAHeader>;
+
+/// Each copy as it stands, whatever the other one is; bytes beyond the end are zeros.
+pub(crate) fn look(medium: &dyn Medium, copy: CopyId) -> Result<Look, OpenError> {
+    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
+    Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy))
+}
+
 /// Both copies as they stand, where they are copies that could be tried.
 ///
 /// # Errors
 /// The medium's.
 pub(super) fn read_each(medium: &dyn Medium) -> Result<[Option<UnverifiedHeader>; 2], OpenError> {
-    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
-    let decoded = |copy| -> Result<_, OpenError> {
-        Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy).ok())
-    };
-    Ok([decoded(CopyId::A)?, decoded(CopyId::B)?])
+    Ok([look(medium, CopyId::A)?.ok(), look(medium, CopyId::B)?.ok()])
 }
 
 fn refuse_newer(fault: NotAHeader) -> Result<(), OpenError> {

@@ -39,6 +39,11 @@ impl Run {
     }
 }
 
+// Page 0 is no data page, whatever stands in its place.
+fn is_sealed(page: PageNo, entry: &Entry) -> bool {
+    page != PageNo(0) && entry.state() == EntryState::Sealed
+}
+
 /// Runs at least this long are opened by several threads, each a part not much shorter than half of
 /// it: starting a thread costs about as much as opening 40 pages.
 const PAGES_PER_THREAD: usize = 64;
@@ -61,7 +66,7 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     fn open(&mut self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
-        if page == PageNo(0) || entry.state() != EntryState::Sealed {
+        if !is_sealed(page, entry) {
             return false;
         }
         if self.cipher.as_ref().is_none_or(|(epoch, _)| *epoch != entry.epoch) {
@@ -73,6 +78,16 @@ impl Opener<'_> {
         let associated_data = associated_data(self.keyring.file_id(), entry.epoch, place);
         cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes).is_ok()
     }
+}
+
+/// Opens a data page in place, if this entry is sealed and the bytes are its.
+pub(super) fn open_in_place(
+    keyring: &Keyring,
+    page: PageNo,
+    entry: &Entry,
+    bytes: &mut [u8],
+) -> bool {
+    Opener { keyring, cipher: None }.open(page, entry, bytes)
 }
 
 impl Store {
@@ -218,8 +233,10 @@ impl Store {
 
     /// Opens a page in place. An absent page is zeros; `false` is for the slow path to look into.
     pub(super) fn open_page(&self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
-        let keyring = self.keyring();
-        let opened = Opener { keyring: &keyring, cipher: None }.open(page, entry, bytes);
+        if !is_sealed(page, entry) {
+            return false;
+        }
+        let opened = open_in_place(&self.keyring(), page, entry, bytes);
         self.settle(page, opened)
     }
 

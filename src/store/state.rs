@@ -10,7 +10,7 @@ use crate::format::late_entry::{self, LATE_ENTRIES_MAX, LateEntry};
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
 use crate::keys::Keyring;
-use crate::layout::{JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
+use crate::layout::{self, JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
 use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo};
 
 type PageZeroBytes = [u8; PAGE_ZERO_SIZE];
@@ -55,6 +55,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// The journal that a root record names, if it names one.
+    pub(super) fn of(root: &RootRecord) -> Option<Self> {
+        let Tail::Journal { first: _, pages } = root.tail else { return None };
+        let half = JournalHalf::of_journal(pages)?;
+        Some(Self { start: layout::journal_start(root.logical_len), half })
+    }
+
     fn tail(self) -> Tail {
         Tail::Journal { first: self.start.0 / PAGE_BYTES, pages: 2 * self.half.pages() }
     }
@@ -111,6 +118,14 @@ impl State {
     /// The durable row of a group.
     pub(super) fn row(&self, group: GroupNo) -> Option<Row> {
         usize::try_from(group.0).ok().and_then(|index| self.rows.get(index)).copied()
+    }
+
+    /// Names the other copy of a group's tag page, its equal, as the durable one.
+    pub(super) fn set_row(&mut self, group: GroupNo, row: Row) {
+        let place = usize::try_from(group.0).ok().and_then(|index| self.rows.get_mut(index));
+        if let Some(place) = place {
+            *place = row;
+        }
     }
 
     /// Whether the durable root counts this group: then its durable copy must not be touched.
