@@ -121,12 +121,14 @@ class Sim:
         q=s.seq+1; nd=dict(s.dig); fl=[]
         new={(g,p):s.ent[g][p] for g in s.bits for p in s.bits[g] if g<s.mark}
         both={**s.late,**new}
-        can='late' in s.o and not s.due and all(g in s.dur for g in s.dset) and len(both)<=4
+        can='late' in s.o and not s.due and all(g in s.dur for g in s.dset) and len(both)<=6
         late={}
         if can:
-            kept=new if 'not_cumulative' in s.o else both
+            wit=max(sorted(s.dset),key=lambda g:sum(k[0]==g for k in both)) if s.dset and 'no_witness' not in s.o else None
+            both={k:v for k,v in both.items() if k[0]!=wit}
+            kept={k:v for k,v in new.items() if k[0]!=wit} if 'not_cumulative' in s.o else both
             late={k:(v,k in new) for k,v in kept.items()}
-            s.late=both; s.dset=set()
+            s.late=both; s.dset={wit}-{None}
         else:
             if 'late_forgotten' not in s.o: s.dset|={g for g,p in s.late if g<s.mark}
             s.late={}; s.due=False
@@ -248,6 +250,7 @@ if __name__=='__main__':
       ('late entries, only those of the last sync',full|{'late','not_cumulative'}),
       ('late entries, forgotten when tag pages are written',full|{'late','late_forgotten'}),
       ('late entries, left in a clean root',full|{'late','late_in_clean'}),
+      ('late entries, no tag page at all: nothing lost, and nothing tells of a lost root',full|{'late','no_witness'}),
       ('late entries as they are',full|{'late'}),
       ('index damage is a scan at the same root; all fixed',full)]:
         if len(sys.argv)>2 and sys.argv[2] not in name: continue

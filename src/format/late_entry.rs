@@ -1,9 +1,11 @@
 //! Late entries (docs/format.md, "Late entries"): entries of tag pages that a root record carries
-//! itself, because their tag pages are written by a later sync. A small commit then writes its pages
-//! and one root record, and no tag page.
+//! itself, because their tag pages are written by a later sync. A small commit then writes its pages,
+//! one root record and one tag page.
+
+use std::collections::BTreeMap;
 
 use crate::layout::{self, PAGE_ZERO_SIZE};
-use crate::units::{Epoch, PageNo};
+use crate::units::{Epoch, GroupNo, PageNo};
 use crate::wire::{Malformed, Reader, Writer};
 
 use super::tag_page::Entry;
@@ -50,6 +52,27 @@ pub(crate) fn fit(count: usize, page_zero: &[u8; PAGE_ZERO_SIZE]) -> bool {
     count <= LATE_ENTRIES_BEFORE_PAGE_ZERO || (count <= LATE_ENTRIES_MAX && blank())
 }
 
+/// The group whose tag page a sync writes all the same: that of the most entries, the first of them
+/// where several have as many. `None` where nothing was published.
+///
+/// A root record that were all that a sync leaves could be put back, or lost, and nothing in the
+/// file would tell: the tag page is the witness, by its place in the digest.
+pub(crate) fn witness<'a>(
+    published: impl Iterator<Item = &'a PageNo>,
+    late: &[LateEntry],
+) -> Option<GroupNo> {
+    let mut counts: BTreeMap<GroupNo, usize> = BTreeMap::new();
+    for page in published {
+        *counts.entry(layout::place_of(*page).0).or_default() += 1;
+    }
+    for entry in late {
+        if let Some(count) = counts.get_mut(&layout::place_of(entry.page).0) {
+            *count += 1;
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(group, _)| group)
+}
+
 pub(crate) fn encode(entries: &[LateEntry], writer: &mut Writer<'_>, room: usize) {
     let kept = entries.get(..entries.len().min(room / LATE_ENTRY_SIZE)).unwrap_or_default();
     for entry in kept {
@@ -90,5 +113,33 @@ pub(crate) fn check(entries: &[LateEntry], logical_len: u64, groups: u64) -> Res
         Ok(())
     } else {
         Err(Malformed("late entries of pages that are not there, or out of order"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_witness_is_the_group_with_the_most_entries() {
+        let entry = Entry { epoch: Epoch(1), nonce: [1; 12], tag: [1; 16] };
+        let late = |page| LateEntry::new(PageNo(page), &entry, false, Epoch(1)).unwrap();
+        let witness = |published: &[u64], late: &[LateEntry]| {
+            let published: Vec<_> = published.iter().copied().map(PageNo).collect();
+            super::witness(published.iter(), late).map(|group| group.0)
+        };
+        assert_eq!(witness(&[], &[late(1)]), None, "nothing changed");
+        assert_eq!(witness(&[7, 200, 300], &[]), Some(0), "the first of many");
+        assert_eq!(witness(&[7, 200, 201], &[]), Some(1));
+        assert_eq!(witness(&[7, 200, 201], &[late(8), late(9)]), Some(0), "older ones count");
+        assert_eq!(witness(&[200], &[late(8), late(9)]), Some(1), "but it must be dirty");
+    }
+
+    #[test]
+    fn only_what_a_late_entry_can_say_becomes_one() {
+        let entry = Entry { epoch: Epoch(1), nonce: [1; 12], tag: [1; 16] };
+        let new = |page, epoch| LateEntry::new(PageNo(page), &entry, true, Epoch(epoch)).is_some();
+        assert!(new(1, 1) && new((1 << 31) - 1, 1));
+        assert!(!new(0, 1) && !new(1 << 31, 1) && !new(1, 2));
     }
 }

@@ -11,19 +11,16 @@ use std::sync::PoisonError;
 use super::Store;
 use super::debris::PageSet;
 use super::header;
-use super::pages::open_in_place;
+use super::pages::{Opener, open_in_place};
 use super::roots;
 use super::survey::groups::{scan_copy, state_of};
 use super::survey::headers::judge;
 use super::survey::{HeaderCopyState, PageVerdict, RootCopyState, TagCopyState};
-use crate::crypto::page::Cipher;
 use crate::error::{Damage, OpenError, StoreError};
-use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState, TagPage};
-use crate::keys::Keyring;
 use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE};
 use crate::medium::Medium;
-use crate::units::{CopyId, Epoch, GroupNo, PageNo, SyncSeq};
+use crate::units::{CopyId, GroupNo, PageNo, SyncSeq};
 
 /// Room for the data pages of one group.
 #[derive(Debug)]
@@ -54,32 +51,6 @@ impl GroupBuffer {
         let last = places.last().unwrap_or(first);
         let room = self.0.get_mut(first..=last).unwrap_or_default().as_flattened_mut();
         medium.read_at(layout::data_page_start(layout::page_at(group, first)).0, room)
-    }
-}
-
-/// Opens page after page, with one key schedule as long as they are of one epoch.
-pub(super) struct Opener<'a> {
-    keyring: &'a Keyring,
-    cipher: Option<(Epoch, Cipher)>,
-}
-
-impl<'a> Opener<'a> {
-    pub(super) fn new(keyring: &'a Keyring) -> Self {
-        Self { keyring, cipher: None }
-    }
-
-    /// As [`open_in_place`].
-    pub(super) fn open(&mut self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
-        if page == PageNo(0) || entry.state() != EntryState::Sealed {
-            return false;
-        }
-        let kept = self.cipher.take().filter(|(epoch, _)| *epoch == entry.epoch);
-        let new = || Some((entry.epoch, Cipher::new(&self.keyring.get(entry.epoch)?.page)));
-        let Some((epoch, cipher)) = kept.or_else(new) else { return false };
-        let associated_data = associated_data(self.keyring.file_id(), epoch, Place::Page(page));
-        let opened = cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes);
-        self.cipher = Some((epoch, cipher));
-        opened.is_ok()
     }
 }
 

@@ -58,25 +58,29 @@ fn threads_for(pages: usize) -> usize {
     cores.min(pages / PAGES_PER_THREAD)
 }
 
-/// Opens pages, with one key schedule for pages of one epoch.
-struct Opener<'a> {
+/// Opens page after page, with one key schedule as long as they are of one epoch.
+pub(super) struct Opener<'a> {
     keyring: &'a Keyring,
     cipher: Option<(Epoch, Cipher)>,
 }
 
-impl Opener<'_> {
-    fn open(&mut self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
+impl<'a> Opener<'a> {
+    pub(super) fn new(keyring: &'a Keyring) -> Self {
+        Self { keyring, cipher: None }
+    }
+
+    /// As [`open_in_place`].
+    pub(super) fn open(&mut self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
         if !is_sealed(page, entry) {
             return false;
         }
-        if self.cipher.as_ref().is_none_or(|(epoch, _)| *epoch != entry.epoch) {
-            let key = self.keyring.get(entry.epoch);
-            self.cipher = key.map(|key| (entry.epoch, Cipher::new(&key.page)));
-        }
-        let Some((_, cipher)) = &self.cipher else { return false };
-        let place = Place::Page(page);
-        let associated_data = associated_data(self.keyring.file_id(), entry.epoch, place);
-        cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes).is_ok()
+        let kept = self.cipher.take().filter(|(epoch, _)| *epoch == entry.epoch);
+        let new = || Some((entry.epoch, Cipher::new(&self.keyring.get(entry.epoch)?.page)));
+        let Some((epoch, cipher)) = kept.or_else(new) else { return false };
+        let associated_data = associated_data(self.keyring.file_id(), epoch, Place::Page(page));
+        let opened = cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes);
+        self.cipher = Some((epoch, cipher));
+        opened.is_ok()
     }
 }
 
@@ -87,7 +91,7 @@ pub(super) fn open_in_place(
     entry: &Entry,
     bytes: &mut [u8],
 ) -> bool {
-    Opener { keyring, cipher: None }.open(page, entry, bytes)
+    Opener::new(keyring).open(page, entry, bytes)
 }
 
 impl Store {
@@ -163,7 +167,7 @@ impl Store {
         let whole = self.medium.read_at(run.offset(), out);
         let chunks = out.as_chunks_mut::<PAGE_SIZE>().0;
         let keyring = self.keyring();
-        let mut opener = Opener { keyring: &keyring, cipher: None };
+        let mut opener = Opener::new(&keyring);
         for (index, (entry, bytes)) in entries.iter().zip(chunks).enumerate() {
             let page = run.page(index);
             let opened = whole.is_ok() && self.settle(page, opener.open(page, entry, bytes));

@@ -86,6 +86,14 @@ pub(super) enum PageZero {
     AsDurable,
 }
 
+/// How a sync does without most of its tag pages.
+#[derive(Debug)]
+struct Late {
+    /// The one that is written all the same; `None` where no page was published.
+    witness: Option<GroupNo>,
+    entries: Vec<LateEntry>,
+}
+
 /// A snapshot of everything the next root record will speak of.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -237,26 +245,30 @@ impl State {
         self.cache.has_late()
     }
 
-    /// The late entries of the next root record, if it can do without new tag pages.
-    fn late_entries(&self, keyring: &Keyring, page_zero: &PageZeroBytes) -> Option<Vec<LateEntry>> {
+    /// What the next sync writes of the tag pages, if it can do with one: that one, and the late
+    /// entries of the root record for all others.
+    fn late_entries(&self, keyring: &Keyring, page_zero: &PageZeroBytes) -> Option<Late> {
         if self.tag_pages_due || keyring.has_retired() {
             return None;
         }
         let epoch = keyring.active().epoch;
         let published = self.cache.published()?;
+        let witness = late_entry::witness(published.keys(), &self.durable.root.late);
         let durable = &self.durable.root;
+        let is_left = |page: &PageNo| Some(layout::place_of(*page).0) != witness;
         let mut late: BTreeMap<PageNo, LateEntry> = BTreeMap::new();
-        for older in &durable.late {
+        for older in durable.late.iter().filter(|older| is_left(&older.page)) {
             let older = LateEntry::new(older.page, &older.entry(durable.epoch), false, epoch)?;
             late.insert(older.page, older);
         }
-        for (page, entry) in &published {
+        for (page, entry) in published.iter().filter(|(page, _)| is_left(page)) {
             late.insert(*page, LateEntry::new(*page, entry, true, epoch)?);
             if late.len() > self.late_max {
                 return None;
             }
         }
-        late_entry::fit(late.len(), page_zero).then(|| late.into_values().collect())
+        let entries: Vec<_> = late.into_values().collect();
+        late_entry::fit(entries.len(), page_zero).then_some(Late { witness, entries })
     }
 
     /// Takes what the next root will speak of. From here on, changes belong to the sync after it.
@@ -274,9 +286,8 @@ impl State {
         let late = self.late_entries(keyring, &page_zero);
         self.tag_pages_due = false;
         let written = match &late {
-            Some(_) => {
-                self.cache.defer_dirty();
-                Vec::new()
+            Some(Late { witness, .. }) => {
+                witness.map_or_else(Vec::new, |witness| self.cache.take_one(witness))
             }
             None => self.cache.take_dirty(),
         };
@@ -304,7 +315,7 @@ impl State {
             groups: self.groups,
             sealed_pages,
             tail: self.journal.map_or(Tail::None, Journal::tail),
-            late: late.unwrap_or_default(),
+            late: late.map(|late| late.entries).unwrap_or_default(),
             page_zero,
             ..durable.clone()
         };

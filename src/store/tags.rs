@@ -171,15 +171,22 @@ impl TagCache {
         Some(published)
     }
 
-    /// The dirty pages are clean from here on, with no fresh page, but stay: the root record carries
-    /// what was published in them.
-    pub(super) fn defer_dirty(&mut self) {
+    /// A copy of one dirty page, to be written; the root record carries what was published in all
+    /// others. All of them are clean from here on, with no fresh page, and stay.
+    pub(super) fn take_one(&mut self, witness: GroupNo) -> Vec<(GroupNo, Box<TagPage>)> {
+        let mut taken = Vec::new();
         for group in std::mem::take(&mut self.dirty).into_keys() {
-            if let Some(cached) = self.pages.get_mut(&group) {
-                cached.page.clear_fresh();
+            let Some(cached) = self.pages.get_mut(&group) else { continue };
+            if group == witness {
+                taken.push((group, cached.page.clone()));
+                cached.syncing = true;
+                self.late.remove(&group);
+            } else {
                 self.late.insert(group);
             }
+            cached.page.clear_fresh();
         }
+        taken
     }
 
     /// Copies of all dirty and late pages, in the order in which they lie in the file. The cached

@@ -151,6 +151,15 @@ impl Survey {
                 twin = Some(Box::new(page));
             }
         }
+        if let (Some(state), Some(current)) = (&self.state, &mut current) {
+            // Entries that the root record carries are newer than the tag page's.
+            for late in &state.root.late {
+                let (of, place) = layout::place_of(late.page);
+                if of == group {
+                    current.reseal(place, late.entry(state.root.epoch));
+                }
+            }
+        }
         Group { copies, current, twin }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::super::check::{GroupBuffer, Opener};
+use super::super::check::GroupBuffer;
 use super::super::journal;
-use super::super::pages::open_in_place;
+use super::super::pages::{Opener, open_in_place};
 use super::super::state::Journal;
 use super::Survey;
 use super::choice::Chosen;
