@@ -16,6 +16,7 @@ mod credential;
 mod damage;
 mod key;
 mod rotation;
+mod salvage;
 
 pub use credential::{
     AllOfError, CodeError, ProviderError, ProviderFailure, ProviderFault, WrongGroups,
@@ -23,6 +24,7 @@ pub use credential::{
 pub use damage::Damage;
 pub use key::{KeyError, SlotRefused};
 pub use rotation::RotationError;
+pub use salvage::SalvageError;
 
 /// Why a call on an open store failed.
 #[derive(Debug)]

@@ -36,6 +36,7 @@ mod locks;
 pub mod medium;
 mod random;
 mod rotation;
+mod salvage;
 mod secret;
 mod store;
 #[cfg(feature = "testkit")]
@@ -49,7 +50,7 @@ pub use builder::Builder;
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
-    ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
+    ProviderFault, RotationError, SalvageError, SlotRefused, StoreError, WrongGroups,
 };
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
