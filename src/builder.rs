@@ -16,7 +16,7 @@ use crate::backend::EncryptedBackend;
 use crate::database::{Database, ReadOnlyDatabase};
 use crate::error::OpenError;
 use crate::keys::{Credential, KdfLimits};
-use crate::medium::{FileMedium, Medium};
+use crate::medium::{self, FileMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
 use crate::store::{self, Options};
@@ -256,10 +256,7 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let path = path.as_ref();
-        refuse_special_file(path)?;
-        let medium = FileMedium::open(path).map_err(|error| file_error(path, error))?;
-        self.open_on(medium, key)
+        self.open_on(medium::existing(path.as_ref())?, key)
     }
 
     /// Opens an existing, cleanly closed database for reading only; changes nothing, and shares
@@ -272,10 +269,7 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let path = path.as_ref();
-        refuse_special_file(path)?;
-        let medium = FileMedium::open_read_only(path).map_err(|error| file_error(path, error))?;
-        self.open_read_only_on(medium, key)
+        self.open_read_only_on(medium::existing_read_only(path.as_ref())?, key)
     }
 
     /// Creates a database on an empty medium.
@@ -365,16 +359,6 @@ impl Database {
     }
 }
 
-fn refuse_special_file(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::FileTypeExt;
-    match path.metadata() {
-        Ok(metadata) if metadata.is_dir() => Err(OpenError::IsDirectory(path.to_owned())),
-        // Opening a pipe would wait for somebody to write to it.
-        Ok(metadata) if metadata.file_type().is_fifo() => Err(OpenError::NotStrongroom),
-        _ => Ok(()),
-    }
-}
-
 fn taken(path: &Path) -> OpenError {
     if path.is_dir() {
         OpenError::IsDirectory(path.to_owned())
@@ -388,18 +372,7 @@ fn create_error(path: &Path, error: io::Error) -> OpenError {
         io::ErrorKind::NotFound => {
             OpenError::NotFound(directory_of(path).unwrap_or(path).to_owned())
         }
-        _ => file_error(path, error),
-    }
-}
-
-fn file_error(path: &Path, error: io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::NotFound => OpenError::NotFound(path.to_owned()),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            OpenError::ReadOnly(path.to_owned())
-        }
-        io::ErrorKind::IsADirectory => OpenError::IsDirectory(path.to_owned()),
-        _ => OpenError::io("opening the file")(error),
+        _ => medium::file_error(path, error),
     }
 }
 

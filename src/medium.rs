@@ -7,9 +7,12 @@ use std::io;
 
 mod file;
 mod memory;
+mod named;
 
 pub use file::FileMedium;
 pub use memory::MemoryMedium;
+
+pub(crate) use named::{existing, existing_read_only, file_error};
 
 /// How a medium is locked while it is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

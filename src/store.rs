@@ -37,6 +37,8 @@ mod restore;
 mod roots;
 mod scan;
 mod state;
+#[allow(dead_code, unused_imports, reason = "verify and salvage come next")]
+mod survey;
 mod sweep;
 mod sync;
 mod tags;
@@ -50,6 +52,10 @@ pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
 
 pub(crate) use guard::Recovered;
+#[allow(unused_imports, reason = "verify and salvage come next")]
+pub(crate) use survey::{
+    Group, HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
+};
 
 use guard::Guard;
 use journal::Sweep;

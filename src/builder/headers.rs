@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Builder, file_error, refuse_special_file};
+use super::Builder;
 use crate::backend::EncryptedBackend;
 use crate::database::Database;
 use crate::error::{KeyError, OpenError};
 use crate::keys::{Credential, SlotHint};
-use crate::medium::{FileMedium, Medium};
+use crate::medium::{self, Medium};
 use crate::store::{self, HeaderRestored, Recovered, TurnBack};
 
 impl Builder {
@@ -88,7 +88,7 @@ impl Builder {
         key: &dyn Credential,
         turn_back: TurnBack,
     ) -> Result<HeaderRestored, KeyError> {
-        self.restore_header_on(existing(path.as_ref())?, backup, key, turn_back)
+        self.restore_header_on(medium::existing(path.as_ref())?, backup, key, turn_back)
     }
 
     /// [`Builder::restore_header`] on a medium.
@@ -117,7 +117,7 @@ impl Builder {
         key: &dyn Credential,
         turn_back: TurnBack,
     ) -> Result<HeaderRestored, KeyError> {
-        self.recover_header_on(existing(path.as_ref())?, key, turn_back)
+        self.recover_header_on(medium::existing(path.as_ref())?, key, turn_back)
     }
 
     /// [`Builder::recover_header`] on a medium.
@@ -132,9 +132,4 @@ impl Builder {
     ) -> Result<HeaderRestored, KeyError> {
         store::recover(Arc::new(medium), key, &self.options, turn_back)
     }
-}
-
-fn existing(path: &Path) -> Result<FileMedium, OpenError> {
-    refuse_special_file(path)?;
-    FileMedium::open(path).map_err(|error| file_error(path, error))
 }

@@ -4,7 +4,7 @@
 use super::clean_index::Row;
 use super::root_record::RootRecord;
 use crate::error::{Damage, OpenError};
-use crate::units::{CopyId, Generation, SyncSeq};
+use crate::units::{CopyId, Epoch, Generation, SyncSeq};
 
 /// Both root records that opened, and what to make of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +71,26 @@ pub(crate) fn check_generation(header: Generation, root: Generation) -> Result<(
     }
     if header.0 - root.0 > 1 {
         return Err(Damage::HeaderAhead { header, root }.into());
+    }
+    Ok(())
+}
+
+/// Whether a root record may stand beside the header of generation `header` whose active data key
+/// is `active`. One that knows this header is sealed under that key: one under a retired key was
+/// made by somebody who kept it.
+///
+/// # Errors
+/// As [`check_generation`], or [`Damage::Root`].
+pub(crate) fn check_time(
+    header: Generation,
+    active: Epoch,
+    root: &RootRecord,
+    copy: CopyId,
+) -> Result<(), OpenError> {
+    check_generation(header, root.generation)?;
+    if root.generation == header && root.epoch != active {
+        let why = "it is sealed under a data key that was retired before its time";
+        return Err(Damage::Root { copy, why }.into());
     }
     Ok(())
 }

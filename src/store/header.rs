@@ -64,16 +64,21 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     }
 }
 
+/// A header copy as it stands in a file.
+pub(super) type Look = Result<UnverifiedHeader, NotAHeader>;
+
+/// Each copy as it stands, whatever the other one is; bytes beyond the end are zeros.
+pub(super) fn look(medium: &dyn Medium, copy: CopyId) -> Result<Look, OpenError> {
+    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
+    Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy))
+}
+
 /// Both copies as they stand, where they are copies that could be tried.
 ///
 /// # Errors
 /// The medium's.
 pub(super) fn read_each(medium: &dyn Medium) -> Result<[Option<UnverifiedHeader>; 2], OpenError> {
-    let len = medium.len().map_err(OpenError::io("measuring the file"))?;
-    let decoded = |copy| -> Result<_, OpenError> {
-        Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy).ok())
-    };
-    Ok([decoded(CopyId::A)?, decoded(CopyId::B)?])
+    Ok([look(medium, CopyId::A)?.ok(), look(medium, CopyId::B)?.ok()])
 }
 
 fn refuse_newer(fault: NotAHeader) -> Result<(), OpenError> {

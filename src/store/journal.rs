@@ -16,9 +16,11 @@ use crate::error::StoreError;
 use crate::format::associated_data::{Place, associated_data};
 use crate::format::journal::{self, Image};
 use crate::format::record::SealedRecord;
-use crate::format::root_record::{RootRecord, Tail};
+use crate::format::root_record::RootRecord;
 use crate::format::tag_page::Entry;
+use crate::keys::Keyring;
 use crate::layout::{self, JournalHalf, PAGE_SIZE, ROWS_PER_JOURNAL_PAGE};
+use crate::medium::Medium;
 use crate::units::{FileId, FileOffset, GroupNo, PageNo};
 
 /// Pages in a batch at most: 8 groups, 4 MiB.
@@ -64,6 +66,46 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     pub(super) ready: Option<Batch>,
+}
+
+/// The rows of an index page of a batch. `None` where it is not of this batch, or torn: the batch
+/// was never in place then.
+///
+/// # Errors
+/// The medium's.
+pub(super) fn read_index(
+    medium: &dyn Medium,
+    keyring: &Keyring,
+    journal: Journal,
+    batch: u64,
+    page: u64,
+) -> Result<Option<Vec<Image>>, StoreError> {
+    let mut record = SealedRecord::blank();
+    let at = journal.half.index_at(journal.start, batch, page);
+    if !read_or_eof(medium, at, record.bytes_mut())? {
+        return Ok(None);
+    }
+    let place = Place::JournalIndex { batch, page };
+    let body = keyring
+        .get(record.epoch())
+        .and_then(|key| record.open(&key.journal, keyring.file_id(), place).ok());
+    Ok(body
+        .and_then(|body| journal::decode(&body).ok())
+        .filter(|(number, _)| *number == batch)
+        .map(|(_, images)| images))
+}
+
+/// `false` where the file ends before; other errors are the medium's.
+pub(super) fn read_or_eof(
+    medium: &dyn Medium,
+    offset: FileOffset,
+    out: &mut [u8],
+) -> Result<bool, StoreError> {
+    match medium.read_at(offset.0, out) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Store {
@@ -171,16 +213,16 @@ impl Store {
     /// # Errors
     /// A read, a write or the sync failed; doing it again does no harm.
     pub(super) fn apply_journal(&self, root: &RootRecord) -> Result<u64, StoreError> {
-        let Tail::Journal { first: _, pages } = root.tail else { return Ok(0) };
-        let Some(half) = JournalHalf::of_journal(pages) else { return Ok(0) };
-        let journal = Journal { start: layout::journal_start(root.logical_len), half };
+        let Some(journal) = Journal::of(root) else { return Ok(0) };
+        let half = journal.half;
         // Until a root record without it is durable, its room is not to be used.
         self.state_mut().journal = Some(journal);
         let newest = root.rotation.batch;
         let mut applied = 0;
         for batch in [newest.saturating_sub(1), newest] {
             for page in 0..half.index_pages() {
-                let Some(images) = self.read_journal_index(journal, batch, page)? else { break };
+                let index = read_index(&*self.medium, &self.keyring(), journal, batch, page)?;
+                let Some(images) = index else { break };
                 for (row, image) in (0..).zip(&images) {
                     let number = page * ROWS_PER_JOURNAL_PAGE as u64 + row;
                     let at = half.image_at(journal.start, batch, number);
@@ -193,29 +235,6 @@ impl Store {
             self.medium.reached("recovery: after journal");
         }
         Ok(applied)
-    }
-
-    // `None` where the index page is not of this batch, or torn: the batch was never in place then.
-    fn read_journal_index(
-        &self,
-        journal: Journal,
-        batch: u64,
-        page: u64,
-    ) -> Result<Option<Vec<Image>>, StoreError> {
-        let mut record = SealedRecord::blank();
-        let at = journal.half.index_at(journal.start, batch, page);
-        if !self.read_or_eof(at, record.bytes_mut())? {
-            return Ok(None);
-        }
-        let keyring = self.keyring();
-        let place = Place::JournalIndex { batch, page };
-        let body = keyring
-            .get(record.epoch())
-            .and_then(|key| record.open(&key.journal, keyring.file_id(), place).ok());
-        Ok(body
-            .and_then(|body| journal::decode(&body).ok())
-            .filter(|(number, _)| *number == batch)
-            .map(|(_, images)| images))
     }
 
     // Applied only where the page doesn't open as its entry says, and where the image is what the
@@ -248,17 +267,13 @@ impl Store {
         Ok(true)
     }
 
-    /// `false` where the file ends before; other errors are the medium's.
+    /// [`read_or_eof`] of this store's medium.
     pub(super) fn read_or_eof(
         &self,
         offset: FileOffset,
         out: &mut [u8],
     ) -> Result<bool, StoreError> {
-        match self.medium.read_at(offset.0, out) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        read_or_eof(&*self.medium, offset, out)
     }
 
     /// Overwrites pages by a batch that is durable in the journal, a group at a time, and publishes

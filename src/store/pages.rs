@@ -43,6 +43,26 @@ impl Run {
     }
 }
 
+// Page 0 is no data page, whatever stands in its place.
+fn is_sealed(page: PageNo, entry: &Entry) -> bool {
+    page != PageNo(0) && entry.state() == EntryState::Sealed
+}
+
+/// Opens a data page in place, if this entry is sealed and the bytes are its.
+pub(super) fn open_in_place(
+    keyring: &Keyring,
+    page: PageNo,
+    entry: &Entry,
+    bytes: &mut [u8],
+) -> bool {
+    let Some(key) = keyring.get(entry.epoch).filter(|_| is_sealed(page, entry)) else {
+        return false;
+    };
+    let associated_data = associated_data(keyring.file_id(), entry.epoch, Place::Page(page));
+    let cipher = Cipher::new(&key.page);
+    cipher.open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes).is_ok()
+}
+
 impl Store {
     /// Reads whole pages from `first` on; `out` is whole pages long and inside the logical length.
     pub(crate) fn read_pages(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {
@@ -142,15 +162,10 @@ impl Store {
 
     /// Opens a page in place. An absent page is zeros; `false` is for the slow path to look into.
     pub(super) fn open_page(&self, page: PageNo, entry: &Entry, bytes: &mut [u8]) -> bool {
-        if page == PageNo(0) || entry.state() != EntryState::Sealed {
+        if !is_sealed(page, entry) {
             return false;
         }
-        let keyring = self.keyring();
-        let Some(key) = keyring.get(entry.epoch) else { return false };
-        let associated_data = associated_data(keyring.file_id(), entry.epoch, Place::Page(page));
-        let opened = Cipher::new(&key.page)
-            .open_in_place(&entry.nonce, &associated_data, &entry.tag, bytes)
-            .is_ok();
+        let opened = open_in_place(&self.keyring(), page, entry, bytes);
         if self.forgiving.load(Ordering::Acquire) {
             return self.guard().settle(page, opened);
         }

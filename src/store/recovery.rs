@@ -170,8 +170,8 @@ fn drop_cache(medium: &dyn Medium, options: &Options, len: u64) -> Result<(), Op
     Ok(())
 }
 
-// A file that ends before its root records was cut; without this they would count as unreadable.
-fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
+/// A file that ends before its root records was cut; without this they would count as unreadable.
+pub(super) fn refuse_cut_preamble(medium: &dyn Medium) -> Result<(), OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
     if len < layout::root_start(CopyId::B).0 + PAGE_BYTES {
         return Err(Damage::Truncated { offset: FileOffset(len) }.into());
@@ -188,16 +188,9 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    // A root record that knows the newest header is sealed under its active data key: one under a
-    // retired key was made by somebody who kept it.
     fn check_time(&self, root: &RootRecord, copy: CopyId) -> Result<(), OpenError> {
-        copies::check_generation(self.header_generation, root.generation)?;
         let active = self.keyring.active().epoch;
-        if root.generation == self.header_generation && root.epoch != active {
-            let why = "it is sealed under a data key that was retired before its time";
-            return Err(Damage::Root { copy, why }.into());
-        }
-        Ok(())
+        copies::check_time(self.header_generation, active, root, copy)
     }
 
     /// Case A: the newest root says clean. This state and no other.

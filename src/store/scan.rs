@@ -16,11 +16,27 @@ use crate::medium::Medium;
 use crate::units::{CopyId, Epoch, GroupNo, SyncSeq};
 
 /// One copy of a tag page as a scan found it, authentic.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scanned {
-    sync: SyncSeq,
-    tag: [u8; 16],
-    fresh: u128,
+    pub(super) sync: SyncSeq,
+    pub(super) tag: [u8; 16],
+    pub(super) fresh: u128,
+}
+
+impl Scanned {
+    pub(super) fn of(record: &SealedRecord, page: &TagPage) -> Self {
+        Self { sync: page.sync, tag: record.tag(), fresh: page.fresh() }
+    }
+}
+
+/// Opens one copy of a tag page; `None` where it isn't authentic.
+pub(super) fn open_tag_page(
+    keyring: &Keyring,
+    group: GroupNo,
+    record: &SealedRecord,
+) -> Option<TagPage> {
+    let key = keyring.get(record.epoch())?;
+    TagPage::open(record, &key.tag_page, keyring.file_id(), group)
 }
 
 pub(super) type ScannedPair = [Option<Scanned>; 2];
@@ -62,11 +78,8 @@ impl TagPages<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(OpenError::io("reading a tag page")(error)),
         }
-        let opened = self
-            .keyring
-            .get(record.epoch())
-            .and_then(|key| TagPage::open(&record, &key.tag_page, self.keyring.file_id(), group));
-        Ok(opened.map(|page| Scanned { sync: page.sync, tag: record.tag(), fresh: page.fresh() }))
+        let opened = open_tag_page(self.keyring, group, &record);
+        Ok(opened.map(|page| Scanned::of(&record, &page)))
     }
 
     /// The tag pages that are current in the state of `root`, if they add up to its digest.

@@ -9,7 +9,7 @@ use crate::format::clean_index::Row;
 use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
 use crate::keys::Keyring;
-use crate::layout::{JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
+use crate::layout::{self, JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
 use crate::units::{CopyId, FileOffset, Generation, GroupNo};
 
 /// The root record that a crash now would leave, and which copy it is.
@@ -48,6 +48,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// The journal that a root record names, if it names one.
+    pub(super) fn of(root: &RootRecord) -> Option<Self> {
+        let Tail::Journal { first: _, pages } = root.tail else { return None };
+        let half = JournalHalf::of_journal(pages)?;
+        Some(Self { start: layout::journal_start(root.logical_len), half })
+    }
+
     fn tail(self) -> Tail {
         Tail::Journal { first: self.start.0 / PAGE_BYTES, pages: 2 * self.half.pages() }
     }

@@ -1,0 +1,182 @@
+//! The survey beside an open: where the one opens, the other has no fault and sees the same state;
+//! where the one refuses, the other says why and goes on.
+
+use super::*;
+use crate::keys::RawKey;
+use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
+use crate::medium::MemoryMedium;
+use crate::store::{self, Store};
+
+fn key() -> RawKey {
+    RawKey::new([7; 32])
+}
+
+fn surveyed(bytes: Vec<u8>) -> Result<Survey, OpenError> {
+    Survey::of(Arc::new(MemoryMedium::from_bytes(bytes)), &key(), &Options::default())
+}
+
+fn opened(bytes: Vec<u8>) -> Result<Store, OpenError> {
+    let medium = Arc::new(MemoryMedium::from_bytes(bytes));
+    store::open(medium, &key(), &Options::default())
+}
+
+fn write(store: &Store, page: u64, byte: u8) {
+    store.write_pages(PageNo(page), &[byte; PAGE_SIZE]).unwrap();
+}
+
+/// A file of three groups after each of some syncs, after a write that no sync followed, and
+/// closed.
+fn states() -> Vec<Vec<u8>> {
+    let medium = MemoryMedium::new();
+    let store = store::create(Arc::new(medium.clone()), &key(), None, &Options::default()).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(3 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    let mut states = Vec::new();
+    for (round, pages) in [[1, 130, 300], [2, 130, 301], [3, 4, 5], [1, 2, 377]].iter().enumerate()
+    {
+        pages.iter().for_each(|page| write(&store, *page, u8::try_from(round).unwrap()));
+        store.sync().unwrap();
+        states.push(medium.to_bytes());
+    }
+    write(&store, 130, 9);
+    states.push(medium.to_bytes());
+    store.close().unwrap();
+    states.push(medium.to_bytes());
+    states
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).unwrap()
+    }
+}
+
+// One edit, of whole pages but for the flip.
+fn edit(dice: &mut Dice, file: &mut Vec<u8>, states: &[Vec<u8>]) {
+    let pages = |file: &Vec<u8>| file.len().div_ceil(PAGE_SIZE);
+    // The preamble is small and decides most.
+    let page = |dice: &mut Dice| match dice.below(2) {
+        0 => dice.below(24),
+        _ => dice.below(pages(&states[0])),
+    };
+    let page_of = |file: &[u8], page: usize| {
+        let start = (page * PAGE_SIZE).min(file.len());
+        file[start..(start + PAGE_SIZE).min(file.len())].to_vec()
+    };
+    let to = page(dice);
+    let bytes = match dice.below(5) {
+        0 => {
+            let at = (to * PAGE_SIZE + dice.below(PAGE_SIZE)).min(file.len() - 1);
+            file[at] ^= 1 << dice.below(8);
+            return;
+        }
+        1 => return file.truncate(1 + dice.below(file.len())),
+        2 => vec![0; PAGE_SIZE],
+        3 => page_of(file, page(dice)),
+        _ => page_of(&states[dice.below(states.len())], to),
+    };
+    let start = (to * PAGE_SIZE).min(file.len());
+    let end = (start + bytes.len()).min(file.len());
+    file[start..end].copy_from_slice(&bytes[..end - start]);
+}
+
+#[test]
+fn a_survey_has_a_fault_exactly_where_an_open_refuses() {
+    let (states, mut dice) = (states(), Dice(0x5EED_0006));
+    let (mut both_open, mut faults, mut neither) = (0, 0, 0);
+    for round in 0..4000 {
+        let mut file = states[dice.below(states.len())].clone();
+        for _ in 0..dice.below(4) {
+            edit(&mut dice, &mut file, &states);
+        }
+        match (opened(file.clone()), surveyed(file)) {
+            (Ok(store), Ok(survey)) => {
+                assert!(survey.fault().is_none(), "{round}: {:?}", survey.fault());
+                let (recovery, state) = (*store.recovery(), survey.state().unwrap());
+                assert_eq!(recovery.sync, state.root.sync, "{round}");
+                assert_eq!(recovery.clean, state.root.clean, "{round}");
+                assert_eq!(recovery.recovered_from, state.passed_over, "{round}");
+                assert!(state.adds_up, "{round}");
+                both_open += 1;
+            }
+            (Err(refused), Ok(survey)) => {
+                let fault = survey.fault().unwrap_or_else(|| panic!("{round}: {refused}"));
+                assert_eq!(refused.to_string(), fault.to_string(), "{round}");
+                read_all(&survey);
+                faults += 1;
+            }
+            (Err(refused), Err(error)) => {
+                assert_eq!(refused.to_string(), error.to_string(), "{round}");
+                neither += 1;
+            }
+            (Ok(_), Err(error)) => panic!("{round}: opens, but {error}"),
+        }
+    }
+    println!("figure: surveys of a file that opens = {both_open}");
+    println!("figure: surveys that name a fault = {faults}");
+    println!("figure: surveys refused as the open is = {neither}");
+    assert!(both_open > 500 && faults > 500 && neither > 20);
+}
+
+fn read_all(survey: &Survey) -> u64 {
+    let (mut opened, mut bytes) = (0, [0; PAGE_SIZE]);
+    for page in (0..survey.pages()).map(PageNo) {
+        for under in [Under::Current, Under::Twin] {
+            opened += u64::from(matches!(
+                survey.page(page, under, &mut bytes),
+                PageVerdict::Opened | PageVerdict::InJournal
+            ));
+        }
+    }
+    opened
+}
+
+#[test]
+fn a_whole_file_has_two_whole_copies_of_everything() {
+    let clean = states().pop().unwrap();
+    let survey = surveyed(clean).unwrap();
+    assert!(survey.headers().iter().all(|copy| matches!(copy, HeaderCopyState::Whole(_))));
+    assert!(survey.roots().iter().all(|root| matches!(root, RootCopyState::Opened(_))));
+    assert_eq!((survey.groups(), survey.pages()), (3, 378));
+    let state = survey.state().unwrap();
+    assert_eq!((state.root.clean, state.clean_index), (true, Some(true)));
+    let mut bytes = [0; PAGE_SIZE];
+    assert!(matches!(survey.page(PageNo(130), Under::Current, &mut bytes), PageVerdict::Opened));
+    assert_eq!(bytes, [9; PAGE_SIZE]);
+    assert!(matches!(survey.page(PageNo(129), Under::Current, &mut bytes), PageVerdict::Absent));
+    // Its older copy names the ciphertext that was overwritten.
+    let twin = survey.page(PageNo(130), Under::Twin, &mut bytes);
+    assert!(matches!(twin, PageVerdict::DoesNotOpen), "{twin:?}");
+    assert_eq!(survey.tag_copies(GroupNo(1)).map(|copy| copy == TagCopyState::Current), {
+        let copy = survey.rows[1].unwrap().copy;
+        [copy == CopyId::A, copy == CopyId::B]
+    });
+}
+
+#[test]
+fn without_a_current_tag_page_the_other_copy_still_opens_what_did_not_change() {
+    let mut file = states().pop().unwrap();
+    let copy = surveyed(file.clone()).unwrap().rows[1].unwrap().copy;
+    let at = usize::try_from(layout::tag_page_start(GroupNo(1), copy).0).unwrap();
+    file[at + 100] ^= 1;
+    let survey = surveyed(file).unwrap();
+    // The clean index still adds up, so the file opens; the group doesn't.
+    assert!(survey.fault().is_none());
+    assert_eq!(survey.tag_copies(GroupNo(1))[usize::from(copy.index())], TagCopyState::DoesNotOpen);
+    let mut bytes = [0; PAGE_SIZE];
+    let mut look = |page, under| survey.page(PageNo(page), under, &mut bytes);
+    assert!(matches!(look(130, Under::Current), PageVerdict::NoTagPage));
+    assert!(matches!(look(130, Under::Twin), PageVerdict::DoesNotOpen), "it was overwritten since");
+    assert!(matches!(look(1, Under::Current), PageVerdict::Opened), "another group");
+}
+
+#[test]
+fn a_survey_is_shared_by_threads() {
+    fn shared<T: Sync + Send>(_: &T) {}
+    shared(&surveyed(states().pop().unwrap()).unwrap());
+}
