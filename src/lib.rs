@@ -64,6 +64,10 @@ pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;
 pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
+pub use salvage::{
+    PageLoss, PageRange, SalvageHow, SalvageOptions, SalvageProgress, SalvageReport, SalvageStage,
+    SalvageTarget, SavedAs, SavedCommit, TableReport, salvage,
+};
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::{HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
