@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::builder::Builder;
-use crate::error::SalvageError;
+use crate::error::{OpenError, SalvageError};
 use crate::keys::Credential;
 use crate::medium::{self, Medium};
 use crate::store::{HeaderCopyState, RootCopyState, Survey};
@@ -28,6 +28,7 @@ mod plain;
 mod progress;
 mod raw;
 mod report;
+mod search;
 mod source;
 mod states;
 mod super_header;
@@ -46,6 +47,7 @@ use definition::Definition;
 use progress::Ticker;
 use source::Source;
 use states::Chosen;
+use tables::Listed;
 use target::Target;
 use walk::{Loss, LostNode, Pages, Walk};
 
@@ -108,7 +110,7 @@ impl Builder {
             Survey::of(Arc::new(from), key, self.options()).map_err(SalvageError::Source)?;
         let source = Source { survey: &survey };
         let candidates = source.candidates();
-        let chosen = states::choose(&source, &candidates).ok_or(SalvageError::NothingLeft)?;
+        let chosen = states::choose(&source, &candidates);
         let target = Target::begin(to).map_err(SalvageError::Target)?;
         let mut salvage = Salvage { source, chosen, ticker: &mut ticker };
         let saved = salvage.fill(&target, how);
@@ -136,36 +138,69 @@ impl Salvage<'_, '_> {
         how: SalvageHow,
     ) -> Result<SalvageReport, SalvageError> {
         let mut report = self.begin_report()?;
-        let mut walk = Walk::new(&self.source, self.chosen.header.geometry);
-        let listed = tables::walk_all(&mut walk, &self.chosen.commit);
+        let mut walk = self.walk();
+        let listed = match &self.chosen.commit {
+            Some(commit) => tables::list(&mut walk, commit),
+            None => Listed::default(),
+        };
         report.tables_recorded = listed.recorded;
         report.tables_lost = listed.lost();
         report.tables_unknown = listed.unknown;
-        let whole = walk.lost.is_empty() && listed.lost() == 0;
-        let refused = match how {
+        let whole = walk.lost.is_empty()
+            && listed
+                .tables
+                .iter()
+                .all(|table| tables::count(&mut walk, table) == table.rows && walk.lost.is_empty());
+        report.lost_definitions = ranges(&walk.lost);
+        report.no_image = match how {
             SalvageHow::Tables => Some("it was not asked for".to_owned()),
-            SalvageHow::Auto if !whole => Some("pages of redb's trees are lost".to_owned()),
+            SalvageHow::Auto if !whole || self.chosen.commit.is_none() => {
+                Some("pages of redb's trees are lost".to_owned())
+            }
             SalvageHow::Auto if self.is_mostly_empty() => {
                 Some("the database is far longer than its file".to_owned())
             }
             SalvageHow::Auto | SalvageHow::Image => self.image(target, &listed.tables)?,
         };
-        report.no_image = refused;
+        let older = self.search(&listed)?;
         if report.no_image.is_none() || how == SalvageHow::Image {
             report.saved_as = match report.no_image {
                 None => SavedAs::Image,
                 Some(_) => SavedAs::BrokenImage,
             };
-            report.tables = self.count(&listed.tables)?;
+            report.tables = self.count(&listed.tables, false);
+            report.tables.extend(self.count(&older, true));
             return Ok(report);
         }
+        if listed.tables.is_empty() && older.is_empty() && listed.recorded > 0
+            || self.chosen.commit.is_none() && older.is_empty()
+        {
+            return Err(SalvageError::NothingLeft);
+        }
         report.saved_as = SavedAs::Tables;
-        report.tables = self.tables(target, &listed.tables)?;
+        report.tables = self.tables(target, &listed.tables, &older)?;
         Ok(report)
     }
 
+    fn walk(&self) -> Walk<'_> {
+        Walk::new(&self.source, self.chosen.geometry)
+    }
+
+    // Tables that no root leads to, where some must be missing.
+    fn search(&mut self, listed: &Listed) -> Result<Vec<Definition>, SalvageError> {
+        if self.chosen.commit.is_some() && listed.lost() == 0 {
+            return Ok(Vec::new());
+        }
+        let pages = self.source.end();
+        let ticker = &mut *self.ticker;
+        let mut tick = |done| ticker.tick(SalvageStage::SearchingTables, done, pages);
+        let mut found = search::definitions(&self.source, self.chosen.geometry, &mut tick)?;
+        found.retain(|older| listed.tables.iter().all(|table| table.name != older.name));
+        Ok(found)
+    }
+
     fn begin_report(&mut self) -> Result<SalvageReport, SalvageError> {
-        let Chosen { from, header, commit, .. } = &self.chosen;
+        let Chosen { from, commit, before, .. } = self.chosen;
         let survey = self.source.survey;
         let pages = self.source.end();
         let ticker = &mut *self.ticker;
@@ -173,18 +208,22 @@ impl Salvage<'_, '_> {
         let seen = self.source.look_at_all(&mut tick)?;
         let is_whole = |header: &HeaderCopyState| matches!(header, HeaderCopyState::Whole(_));
         let opened = |root: &RootCopyState| matches!(root, RootCopyState::Opened(_));
-        let newest = survey.state().map(|state| state.root.sync.max(from.root.sync));
-        let passed_over = survey.state().and_then(|state| state.passed_over);
-        let last = header.primary == Some(*commit);
+        let sync = from.map(|from| from.root.sync);
+        let newer = survey.state().map(|state| state.passed_over.max(Some(state.root.sync)));
+        let state = survey.state().filter(|state| Some(state.copy) == from.map(|from| from.copy));
         Ok(SalvageReport {
             headers: survey.headers().each_ref().map(is_whole),
             roots: survey.roots().each_ref().map(opened),
-            root: from.copy,
-            sync: from.root.sync,
-            passed_over: passed_over.max(newest.filter(|newest| *newest > from.root.sync)),
-            adds_up: survey.state().is_some_and(|state| state.adds_up && state.copy == from.copy),
-            commit: if last { SavedCommit::Last } else { SavedCommit::Before },
-            transaction: commit.transaction,
+            root: from.map(|from| from.copy),
+            sync,
+            passed_over: newer.flatten().filter(|newer| Some(*newer) > sync),
+            adds_up: state.is_some_and(|state| state.adds_up),
+            commit: match (commit, before) {
+                (None, _) => SavedCommit::Found,
+                (_, true) => SavedCommit::Before,
+                (_, false) => SavedCommit::Last,
+            },
+            transaction: commit.map(|commit| commit.transaction),
             saved_as: SavedAs::Tables,
             no_image: None,
             pages,
@@ -192,6 +231,7 @@ impl Salvage<'_, '_> {
             lost_pages: seen.lost,
             tables_recorded: 0,
             tables_lost: 0,
+            lost_definitions: Vec::new(),
             tables_unknown: 0,
             tables: Vec::new(),
         })
@@ -200,7 +240,8 @@ impl Salvage<'_, '_> {
     // Somebody with the key can name a length that no medium in memory holds.
     fn is_mostly_empty(&self) -> bool {
         let file_pages = self.source.survey.len() / crate::layout::PAGE_BYTES;
-        let pages = crate::layout::pages_in(self.chosen.from.root.logical_len);
+        let len = self.chosen.from.map_or(0, |from| from.root.logical_len);
+        let pages = crate::layout::pages_in(len);
         pages > file_pages.saturating_mul(8).saturating_add(1 << 16)
     }
 
@@ -210,10 +251,13 @@ impl Salvage<'_, '_> {
         target: &Target<'_>,
         tables: &[Definition],
     ) -> Result<Option<String>, SalvageError> {
+        let Some(from) = self.chosen.from else {
+            return Ok(Some("no root record opens, and with it page 0 is lost".to_owned()));
+        };
         let pages = self.source.end();
         let ticker = &mut *self.ticker;
         let mut tick = |done| ticker.tick(SalvageStage::CopyingPages, done, pages);
-        image::write(&self.source, &self.chosen, target, &mut tick)?;
+        image::write(&self.source, from.root, target, &mut tick)?;
         self.ticker.tick(SalvageStage::Checking, 0, 0)?;
         // redb may panic over an image whose trees are broken.
         let judged = catch_unwind(AssertUnwindSafe(|| {
@@ -231,22 +275,25 @@ impl Salvage<'_, '_> {
     fn tables(
         &mut self,
         target: &Target<'_>,
-        tables: &[Definition],
+        listed: &[Definition],
+        older: &[Definition],
     ) -> Result<Vec<TableReport>, SalvageError> {
+        let all = listed.iter().map(|table| (table, false));
+        let all = all.chain(older.iter().map(|table| (table, true)));
         let made = catch_unwind(AssertUnwindSafe(|| {
             let mut db = target.create().map_err(SalvageError::Target)?;
             let mut reports = Vec::new();
-            for table in tables {
-                let mut walk = Walk::new(&self.source, self.chosen.header.geometry);
+            for (table, older) in all {
+                let mut walk = Walk::new(&self.source, self.chosen.geometry);
                 let ticker = &mut *self.ticker;
                 let mut tick = |done| ticker.tick(SalvageStage::SavingRows, done, table.rows);
                 let saved = dump::table(&db, &mut walk, table, &mut tick)?;
-                reports.push(table_report(table, saved, walk.lost));
+                reports.push(table_report(table, older, saved, &walk.lost));
             }
             self.ticker.tick(SalvageStage::Checking, 0, 0)?;
             if !db.check()? {
                 let what = "redb finds the new database damaged".to_owned();
-                return Err(SalvageError::Target(crate::OpenError::Corrupted(what)));
+                return Err(SalvageError::Target(OpenError::Corrupted(what)));
             }
             db.close().map_err(SalvageError::Target)?;
             Ok(reports)
@@ -254,19 +301,14 @@ impl Salvage<'_, '_> {
         made.unwrap_or_else(|panic| Err(SalvageError::Panicked(message(&*panic))))
     }
 
-    /// What an image holds of each table.
-    fn count(&mut self, tables: &[Definition]) -> Result<Vec<TableReport>, SalvageError> {
-        let mut reports = Vec::new();
-        for table in tables {
-            let mut walk = Walk::new(&self.source, self.chosen.header.geometry);
-            let mut saved = 0_u64;
-            tables::rows(&mut walk, table, |_, _| {
-                saved = saved.saturating_add(1);
-                Ok::<(), SalvageError>(())
-            })?;
-            reports.push(table_report(table, Some(saved), walk.lost));
-        }
-        Ok(reports)
+    /// What can be reached of each table.
+    fn count(&self, tables: &[Definition], older: bool) -> Vec<TableReport> {
+        let count = |table| {
+            let mut walk = self.walk();
+            let saved = tables::count(&mut walk, table);
+            table_report(table, older, Some(saved), &walk.lost)
+        };
+        tables.iter().map(count).collect()
     }
 }
 
@@ -275,9 +317,27 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-fn table_report(table: &Definition, saved: Option<u64>, lost: Vec<LostNode>) -> TableReport {
-    // In order, whatever order the tree has them in.
-    let by_page: BTreeMap<_, _> = lost.iter().map(|lost| (lost.first, lost)).collect();
+fn table_report(
+    table: &Definition,
+    older: bool,
+    saved: Option<u64>,
+    lost: &[LostNode],
+) -> TableReport {
+    TableReport {
+        name: table.name.clone(),
+        multimap: table.multimap,
+        key_type: table.key.name.clone(),
+        value_type: table.value.name.clone(),
+        rows: table.rows,
+        saved: saved.unwrap_or(0),
+        lost: ranges(lost),
+        refused: saved.is_none(),
+        older,
+    }
+}
+
+// In the order of the file, whatever order the tree has them in.
+fn ranges(lost: &[LostNode]) -> Vec<PageRange> {
     let range = |lost: &LostNode| PageRange {
         first: lost.first,
         pages: lost.pages,
@@ -287,14 +347,6 @@ fn table_report(table: &Definition, saved: Option<u64>, lost: Vec<LostNode>) -> 
             Loss::Astray => PageLoss::Astray,
         },
     };
-    TableReport {
-        name: table.name.clone(),
-        multimap: table.multimap,
-        key_type: table.key.name.clone(),
-        value_type: table.value.name.clone(),
-        rows: table.rows,
-        saved: saved.unwrap_or(0),
-        lost: by_page.into_values().map(range).collect(),
-        refused: saved.is_none(),
-    }
+    let by_page: BTreeMap<_, _> = lost.iter().map(|lost| (lost.first, range(lost))).collect();
+    by_page.into_values().collect()
 }

@@ -14,7 +14,8 @@ pub enum SalvageError {
     Source(OpenError),
     /// The new file can't be made: its name is taken, its directory is not there, the disk is full.
     Target(OpenError),
-    /// Neither root record leads to a tree of tables, so no page can be told what table it is of.
+    /// No root record leads to a tree of tables and no page holds an older definition of one, so no
+    /// page can be told what table it is of.
     NothingLeft,
     /// redb failed while the new database was written.
     Redb(Box<redb::Error>),
@@ -30,8 +31,9 @@ impl fmt::Display for SalvageError {
             Self::Source(error) => write!(f, "the damaged file: {error}"),
             Self::Target(error) => write!(f, "the new file: {error}"),
             Self::NothingLeft => f.write_str(
-                "no root record leads to redb's tables: both are lost, or the tables' own root \
-                 page is, in every commit they name; restore a backup",
+                "no root record leads to redb's tables (both are lost, or the tables' own root page \
+                 is), and no older definition of a table was found: no page can be told what table \
+                 it is of; restore a backup",
             ),
             Self::Redb(error) => write!(f, "writing what was saved: {error}"),
             Self::Panicked(what) => write!(f, "redb panicked over what was saved: {what}"),

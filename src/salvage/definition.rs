@@ -72,6 +72,13 @@ impl Definition {
         })
     }
 
+    /// Whether it is one of redb's own, about savepoints and free pages.
+    pub(super) fn is_of_redb(&self) -> bool {
+        let internal =
+            |side: &StoredType| !side.is_user_defined() && side.name.starts_with("redb::");
+        internal(&self.key) || internal(&self.value)
+    }
+
     /// The widths of the pages of the table's own tree: a multimap keeps collections of values
     /// there, whose widths vary.
     pub(super) fn tree_widths(&self) -> Widths {

@@ -4,30 +4,30 @@ use redb::{MultimapTableHandle, ReadableDatabase, ReadableTableMetadata, TableHa
 
 use super::definition::Definition;
 use super::source::Source;
-use super::states::Chosen;
 use super::target::{Opened, Target};
 use super::walk::Pages;
 use crate::error::{OpenError, SalvageError};
+use crate::format::root_record::RootRecord;
 use crate::layout::{PAGE_BYTES, PAGE_SIZE};
 use crate::units::PageNo;
 
 /// Pages written at once.
 const PAGES_PER_WRITE: usize = 64;
 
-/// Writes the image: page 0 of the chosen root record, every other page that reads, zeros for the
+/// Writes the image: page 0 of the root record, every other page that reads, zeros for the
 /// rest.
 ///
 /// # Errors
 /// The target's, or what `tick` says, which is told how many pages are done.
 pub(super) fn write(
     source: &Source<'_>,
-    chosen: &Chosen<'_>,
+    root: &RootRecord,
     target: &Target<'_>,
     tick: &mut dyn FnMut(u64) -> Result<(), SalvageError>,
 ) -> Result<(), SalvageError> {
     let doing = |error| SalvageError::Target(OpenError::io("writing the image")(error));
     let backend = target.pages().map_err(SalvageError::Target)?;
-    backend.set_len(chosen.from.root.logical_len).map_err(doing)?;
+    backend.set_len(root.logical_len).map_err(doing)?;
     let (mut first, end) = (1, source.end());
     let mut run = vec![0; PAGES_PER_WRITE * PAGE_SIZE];
     while first < end {
@@ -45,7 +45,7 @@ pub(super) fn write(
         first += count as u64;
         tick(first)?;
     }
-    backend.write(0, &*chosen.from.root.page_zero).map_err(doing)?;
+    backend.write(0, &*root.page_zero).map_err(doing)?;
     backend.sync_data().map_err(doing)?;
     backend.close().map_err(doing)
 }

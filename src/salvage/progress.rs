@@ -27,6 +27,8 @@ pub enum SalvageStage {
     Surveying,
     /// Looking at every page; done and total are pages.
     ReadingPages,
+    /// Looking for older definitions of tables; done and total are pages.
+    SearchingTables,
     /// Copying every page; done and total are pages.
     CopyingPages,
     /// Saving a table; done and total are its rows.

@@ -26,6 +26,9 @@ pub enum SavedCommit {
     Last,
     /// The one before: the last one's tables can't be reached, or a crash cut it off.
     Before,
+    /// No commit's tables can be reached. Older definitions of tables were found by looking at every
+    /// page, each of an earlier commit, and not vouched for by any root of redb's.
+    Found,
 }
 
 /// Why a page can't be read.
@@ -78,6 +81,9 @@ pub struct TableReport {
     pub lost: Vec<PageRange>,
     /// redb would not make a table of these types anew: nothing of it was saved.
     pub refused: bool,
+    /// No root leads to it; it is as an older definition has it that was found on some page: of an
+    /// earlier commit, perhaps of a table that was deleted since.
+    pub older: bool,
 }
 
 /// What a salvage did.
@@ -88,18 +94,18 @@ pub struct SalvageReport {
     pub headers: [bool; 2],
     /// Whether each root record, A and B, can be read.
     pub roots: [bool; 2],
-    /// The root record that was gone by.
-    pub root: CopyId,
+    /// The root record that was gone by; `None` where neither opens.
+    pub root: Option<CopyId>,
     /// The sync whose state was saved.
-    pub sync: SyncSeq,
+    pub sync: Option<SyncSeq>,
     /// A newer sync that could not be saved.
     pub passed_over: Option<SyncSeq>,
     /// The tag pages add up to that root record's digest: none of them is older than it should be.
     pub adds_up: bool,
     /// Which of redb's commits in that state.
     pub commit: SavedCommit,
-    /// redb's number of that commit.
-    pub transaction: u64,
+    /// redb's number of that commit, where there is one.
+    pub transaction: Option<u64>,
     /// The form of the new database.
     pub saved_as: SavedAs,
     /// Why the new database is not an image, or a broken one.
@@ -112,8 +118,11 @@ pub struct SalvageReport {
     pub lost_pages: Vec<PageRange>,
     /// Tables that the commit has.
     pub tables_recorded: u64,
-    /// Those of them whose very definition is lost, with all their rows.
+    /// Those of them whose very definition is lost, with all their rows, unless an older one of theirs
+    /// was found ([`TableReport::older`]).
     pub tables_lost: u64,
+    /// Pages of the tree of tables that are missing.
+    pub lost_definitions: Vec<PageRange>,
     /// Definitions that this version of redb doesn't know; their tables were left out.
     pub tables_unknown: u64,
     /// The tables that were found, in order of their names.
@@ -172,6 +181,9 @@ impl fmt::Display for TableReport {
         let kind = if self.multimap { "multimap" } else { "table" };
         let Self { name, key_type, value_type, saved, rows, .. } = self;
         write!(f, "{kind} {name:?} ({key_type} to {value_type}): {saved} of {rows} rows")?;
+        if self.older {
+            f.write_str(", by an older definition")?;
+        }
         if self.refused {
             f.write_str("; redb would not make a table of these types")?;
         }
@@ -189,15 +201,24 @@ impl fmt::Display for SalvageReport {
         };
         writeln!(f, "header: {}", pair(self.headers))?;
         writeln!(f, "root records: {}", pair(self.roots))?;
-        write!(f, "saved: the state of {} (root record {})", self.sync, self.root)?;
+        match (self.root, self.sync) {
+            (Some(root), Some(sync)) => {
+                write!(f, "saved: the state of {sync} (root record {root})")?
+            }
+            _ => f.write_str("saved: what is there without a root record")?,
+        }
         if let Some(newer) = self.passed_over {
             write!(f, ", since {newer} can't be")?;
         }
-        let commit = match self.commit {
-            SavedCommit::Last => "redb's last commit in it",
-            SavedCommit::Before => "the commit before redb's last one in it",
-        };
-        writeln!(f, ", {commit} (transaction {})", self.transaction)?;
+        match self.commit {
+            SavedCommit::Last => f.write_str(", redb's last commit in it")?,
+            SavedCommit::Before => f.write_str(", the commit before redb's last one in it")?,
+            SavedCommit::Found => f.write_str(", tables by older definitions, commits unknown")?,
+        }
+        match self.transaction {
+            Some(transaction) => writeln!(f, " (transaction {transaction})")?,
+            None => writeln!(f)?,
+        }
         if !self.adds_up {
             writeln!(f, "some tag pages are older than they should be, or gone")?;
         }
@@ -211,15 +232,16 @@ impl fmt::Display for SalvageReport {
         }
         writeln!(f, "pages: {} of {} can be read", self.readable_pages, self.pages)?;
         self.lost_pages.iter().try_for_each(|range| writeln!(f, "  lost: {range}"))?;
-        let found = self.tables.len();
+        let found = self.tables.iter().filter(|table| !table.older).count();
         writeln!(f, "tables: {found} of {} found", self.tables_recorded)?;
+        self.lost_definitions.iter().try_for_each(|range| writeln!(f, "  lost: {range}"))?;
         if self.tables_unknown > 0 {
             writeln!(f, "  left out: {} of a kind unknown here", self.tables_unknown)?;
         }
         self.tables.iter().try_for_each(|table| writeln!(f, "{table}"))?;
         write!(f, "rows: {} of {} saved", self.rows_saved(), self.rows_recorded())?;
         if self.tables_lost > 0 {
-            write!(f, ", and those of {} tables that were not found lost", self.tables_lost)?;
+            write!(f, ", and {} tables are missing or older", self.tables_lost)?;
         }
         Ok(())
     }

@@ -56,6 +56,13 @@ pub(super) struct Geometry {
     region_pages: u64,
 }
 
+impl Default for Geometry {
+    /// As redb makes it unless told otherwise: regions of 4 GiB, without headers.
+    fn default() -> Self {
+        Self { region_header_pages: 0, region_pages: PAGES_PER_REGION_MAX }
+    }
+}
+
 impl Geometry {
     /// The pages of 4096 bytes that a pointer names; `None` for one that no writer makes.
     pub(super) fn pages(&self, pointer: Pointer) -> Option<Range<u64>> {

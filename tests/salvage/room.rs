@@ -56,6 +56,15 @@ impl Room {
         self.states.last().unwrap()
     }
 
+    /// Whether these rows were, table by table, in one commit; where `whole`, all in one and the same.
+    pub fn has_held(&self, rows: &Rows, whole: bool) -> bool {
+        let held = |rows: &Rows| self.states.iter().any(|state| rows.is_subset(state));
+        let table = |name| rows.iter().filter(|row| row.0 == name).cloned().collect::<Rows>();
+        let tables = ["notes", "numbers", "places", "tags"].map(table);
+        assert_eq!(tables.iter().map(Rows::len).sum::<usize>(), rows.len());
+        if whole { held(rows) } else { tables.iter().all(held) }
+    }
+
     /// Pages of the logical length, page 0 included.
     pub fn pages(&self) -> u64 {
         (plaintext(&self.image).len() / PAGE) as u64
