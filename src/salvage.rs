@@ -10,7 +10,7 @@
 //! and of the version that the page above it names.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -298,7 +298,13 @@ impl Salvage<'_, '_> {
             db.close().map_err(SalvageError::Target)?;
             Ok(reports)
         }));
-        made.unwrap_or_else(|panic| Err(SalvageError::Panicked(message(&*panic))))
+        made.unwrap_or_else(|panic| {
+            // A panic of the caller's own callback is the caller's.
+            if self.ticker.is_telling {
+                resume_unwind(panic);
+            }
+            Err(SalvageError::Panicked(message(&*panic)))
+        })
     }
 
     /// What can be reached of each table.

@@ -16,7 +16,7 @@ const FLOORS: &str =
 const DOORS: &str = "zeroize: *; aes_gcm_siv: crypto; blake3: crypto; argon2: keys;
     getrandom: random.rs; memmap2: secret.rs; rustix: medium/file.rs secret;
     crc32fast: format/header.rs; shuttle: locks.rs;
-    redb: lib.rs error.rs backend.rs database.rs builder.rs salvage testkit; aes: ; polyval: ";
+    redb: lib.rs error backend.rs database.rs builder.rs salvage testkit; aes: ; polyval: ";
 const LINES_MAX: usize = 600;
 
 fn rust_files(folder: &Path) -> Vec<String> {

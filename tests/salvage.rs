@@ -4,7 +4,7 @@
 //! panic, and never a write to the damaged file.
 //!
 //! `SALVAGE_SEEDS=100 cargo test --release --features testkit --test salvage -- --nocapture` draws more
-//! damage (20 seeds by default); `SALVAGE_EDITS` likewise for edited files (300 by default).
+//! damage (10 seeds by default); `SALVAGE_EDITS` likewise for edited files (300 by default).
 #![cfg(feature = "testkit")]
 #![allow(unreachable_pub, reason = "the modules of a test have no outside")]
 #![allow(
@@ -14,19 +14,22 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use strongroom::medium::MemoryMedium;
 use strongroom::redb;
-use strongroom::testkit::{Insider, SeededRandom};
+use strongroom::testkit::SeededRandom;
 use strongroom::{
-    Builder, CopyId, OpenError, PageLoss, PageNo, Passphrase, RawKey, SalvageError, SalvageHow,
-    SalvageOptions, SalvageReport, SalvageTarget, SavedAs, SavedCommit, salvage,
+    Builder, OpenError, RawKey, SalvageError, SalvageHow, SalvageOptions, SalvageReport,
+    SalvageTarget, SavedAs, SavedCommit, salvage,
 };
 
+#[path = "salvage/damage.rs"]
+mod damage;
+#[path = "salvage/edits.rs"]
+mod edits;
 #[path = "salvage/oracle.rs"]
 mod oracle;
 #[path = "salvage/room.rs"]
@@ -107,7 +110,7 @@ struct Sums {
 
 fn sums_of(paths: &Paths, count: usize) -> Sums {
     let mut sums = Sums::default();
-    for seed in 0..from_env("SALVAGE_SEEDS", 20) {
+    for seed in 0..from_env("SALVAGE_SEEDS", 10) {
         let mut random = SeededRandom::new(seed * 1000 + count as u64);
         let pages = ROOM.draw_pages(&mut random, count);
         let (report, rows) = saved(ROOM.damaged(&pages));
@@ -130,4 +133,103 @@ fn sums_of(paths: &Paths, count: usize) -> Sums {
         sums.earlier += rows.difference(ROOM.last()).count();
     }
     sums
+}
+
+fn file_names(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn files_are_saved_into_new_files_and_nothing_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let mut random = SeededRandom::new(3);
+    let pages = ROOM.draw_pages(&mut random, 30);
+    let damaged = ROOM.damaged(&pages);
+    std::fs::write(at("damaged"), &damaged).unwrap();
+    let expected = saved(damaged.clone()).1;
+    let new_key = RawKey::new([9; 32]);
+    for (from, image) in [("damaged", &damaged), ("whole", &ROOM.image)] {
+        std::fs::write(at(from), image).unwrap();
+        let expected = if from == "whole" { ROOM.last() } else { &expected };
+        let plain = SalvageTarget::Plain(at(&format!("{from}.redb")));
+        let encrypted = SalvageTarget::Encrypted(at(&format!("{from}.room")), &new_key);
+        for target in [plain, encrypted] {
+            let report = salvage(at(from), &key(), target, SalvageOptions::new()).unwrap();
+            assert_eq!(report.saved_as == SavedAs::Image, from == "whole", "{report}");
+        }
+        let db = redb::Builder::new().open(at(&format!("{from}.redb"))).unwrap();
+        assert!(all_rows(&db) == *expected);
+        let mut db = Builder::new().open(at(&format!("{from}.room")), &new_key).unwrap();
+        assert!(all_rows(&db) == *expected && db.check_integrity().unwrap());
+        db.close().unwrap();
+        assert!(std::fs::read(at(from)).unwrap() == *image, "the damaged file is as it was");
+        let taken = SalvageTarget::Plain(at(&format!("{from}.room")));
+        let refused = salvage(at(from), &key(), taken, SalvageOptions::new());
+        assert!(matches!(refused, Err(SalvageError::Target(OpenError::AlreadyExists(_)))));
+    }
+    let names = ["damaged", "damaged.redb", "damaged.room", "whole", "whole.redb", "whole.room"];
+    assert_eq!(file_names(directory.path()), names);
+}
+
+#[test]
+fn a_salvage_that_can_not_or_must_not_go_on_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("damaged"), directory.path().join("saved"));
+    let pages = ROOM.draw_pages(&mut SeededRandom::new(3), 30);
+    std::fs::write(&from, ROOM.damaged(&pages)).unwrap();
+    let target = || SalvageTarget::Plain(to.clone());
+    let wrong = salvage(&from, &RawKey::new([1; 32]), target(), SalvageOptions::new());
+    assert!(matches!(wrong, Err(SalvageError::Source(OpenError::WrongKey))), "{wrong:?}");
+    let missing = salvage(&to, &key(), target(), SalvageOptions::new());
+    assert!(matches!(missing, Err(SalvageError::Source(OpenError::NotFound(_)))), "{missing:?}");
+    // Stopped at each call of the callback in turn, until it is called no more.
+    for stop in 1.. {
+        let mut calls = 0;
+        let options = SalvageOptions::new().progress(|_| {
+            calls += 1;
+            if calls == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let done = salvage(&from, &key(), target(), options);
+        if calls < stop {
+            println!("figure: calls of the progress callback = {calls}");
+            done.unwrap();
+            break;
+        }
+        assert!(matches!(done, Err(SalvageError::Stopped)));
+        assert_eq!(file_names(directory.path()), ["damaged"]);
+    }
+    std::fs::remove_file(&to).unwrap();
+    let open = Builder::new().open_on(MemoryMedium::from_bytes(ROOM.image.clone()), &key());
+    let _open = open.unwrap();
+    let held = std::fs::File::open(&from).unwrap();
+    held.lock().unwrap();
+    let in_use = salvage(&from, &key(), target(), SalvageOptions::new());
+    assert!(matches!(in_use, Err(SalvageError::Source(OpenError::AlreadyOpen))), "{in_use:?}");
+    held.unlock().unwrap();
+    held.lock_shared().unwrap();
+    assert!(salvage(&from, &key(), target(), SalvageOptions::new()).is_ok(), "beside a reader");
+}
+
+#[test]
+fn an_image_can_be_asked_for_and_redbs_answer_is_told() {
+    let pages = ROOM.draw_pages(&mut SeededRandom::new(3), 30);
+    let to = MemoryMedium::new();
+    let target = SalvageTarget::PlainMemory(to.clone());
+    let options = SalvageOptions::new().how(SalvageHow::Image);
+    let from = MemoryMedium::from_bytes(ROOM.damaged(&pages));
+    let report = Builder::new().salvage_on(from, &key(), target, options).unwrap();
+    assert_eq!(report.saved_as, SavedAs::BrokenImage);
+    assert!(report.no_image.is_some() && !report.is_complete(), "{report}");
+    let (image, whole) = (to.to_bytes(), room::plaintext(&ROOM.image));
+    assert_eq!(image.len(), whole.len());
+    for (page, (found, expected)) in image.chunks(PAGE).zip(whole.chunks(PAGE)).enumerate().skip(1)
+    {
+        let is_damaged = pages.contains(&(page as u64));
+        assert!(if is_damaged { found == [0; PAGE] } else { found == expected }, "page {page}");
+    }
 }

@@ -89,12 +89,16 @@ impl<'a> SalvageOptions<'a> {
     }
 
     pub(super) fn into_parts(self) -> (SalvageHow, Ticker<'a>) {
-        (self.how, Ticker(self.progress))
+        (self.how, Ticker { callback: self.progress, is_telling: false })
     }
 }
 
 /// Tells the callback, if there is one.
-pub(super) struct Ticker<'a>(Option<Callback<'a>>);
+pub(super) struct Ticker<'a> {
+    callback: Option<Callback<'a>>,
+    /// The callback is running; still so where it panicked.
+    pub(super) is_telling: bool,
+}
 
 impl Ticker<'_> {
     /// # Errors
@@ -105,8 +109,11 @@ impl Ticker<'_> {
         done: u64,
         total: u64,
     ) -> Result<(), SalvageError> {
-        let Some(callback) = &mut self.0 else { return Ok(()) };
-        match callback(SalvageProgress { stage, done, total }) {
+        let Some(callback) = &mut self.callback else { return Ok(()) };
+        self.is_telling = true;
+        let answer = callback(SalvageProgress { stage, done, total });
+        self.is_telling = false;
+        match answer {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(SalvageError::Stopped),
         }

@@ -1,18 +1,25 @@
-//! The reader of redb's trees against redb itself, on plain databases, page by page.
+//! The reader of redb's trees against redb itself, on plain databases, page by page; and what becomes
+//! of panics.
+#![allow(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{
     Key, MultimapTableDefinition, ReadableDatabase, ReadableMultimapTable, ReadableTable,
-    ReadableTableMetadata, TableDefinition, TypeName, Value,
+    ReadableTableMetadata, StorageBackend, TableDefinition, TypeName, Value,
 };
 
 use super::definition::Definition;
+use super::node::{Node, Widths};
 use super::plain::PlainBackend;
 use super::super_header::SuperHeader;
 use super::walk::{Loss, Pages, Walk};
-use super::{dump, tables};
+use super::{SalvageHow, SalvageOptions, SalvageStage, SalvageTarget, SavedAs};
+use super::{dump, tables, xxh3};
+use crate::backend::EncryptedBackend;
+use crate::builder::Builder;
+use crate::keys::RawKey;
 use crate::layout::{PAGE_SIZE, PAGE_ZERO_SIZE};
 use crate::medium::MemoryMedium;
 use crate::units::PageNo;
@@ -245,7 +252,7 @@ fn a_forged_tree_that_turns_back_on_itself_ends() {
     let root = header.primary.unwrap().tables.unwrap();
     let visits = Cell::new(0);
     let go = |walk: &mut Walk<'_>| {
-        walk.leaves(root, super::node::Widths::default(), |_, _| {
+        walk.leaves(root, Widths::default(), |_, _| {
             visits.set(visits.get() + 1);
             Ok::<(), ()>(())
         })
@@ -333,4 +340,73 @@ fn checksums_of_pages_of_every_length_fit() {
     drop(db);
     let (tables, rows, lost) = PlainPages::of(&medium).all_rows();
     assert_eq!((tables.len(), rows.len(), lost), (9 + longest, 9 + longest, vec![]));
+}
+
+// A table definition that redb panics over, in a file whose seals and checksums all fit: the class
+// of a type that no redb knows.
+fn with_unknown_class() -> MemoryMedium {
+    let medium = MemoryMedium::new();
+    let key = RawKey::new([7; 32]);
+    let db = Builder::new().create_on(medium.clone(), &key).unwrap();
+    let write = db.begin_write().unwrap();
+    write.open_table(WORDS).unwrap().insert("one", 1).unwrap();
+    write.open_table(NUMBERS).unwrap().insert(1, &b"one"[..]).unwrap();
+    write.commit().unwrap();
+    db.close().unwrap();
+    let backend = EncryptedBackend::open_on(medium.clone(), &key).unwrap();
+    let (mut zero, mut leaf) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    backend.read(0, &mut zero).unwrap();
+    let header = SuperHeader::decode(zero.first_chunk().unwrap()).unwrap();
+    let root = header.primary.unwrap().tables.unwrap();
+    let at = header.geometry.pages(root.at).unwrap().start * PAGE_SIZE as u64;
+    backend.read(at, &mut leaf).unwrap();
+    let types = b"\x01&str\x01u64";
+    let found = leaf.windows(types.len()).position(|window| window == types).unwrap();
+    leaf[found + 5] = 9;
+    backend.write(at, &leaf).unwrap();
+    let used = Node::decode(&leaf, Widths::default()).unwrap().used();
+    let slot = 64 + 128 * usize::from(zero[9] & 1);
+    let root_checksum = xxh3::checksum(&leaf[..used]).unwrap();
+    zero[slot + 16..slot + 32].copy_from_slice(&root_checksum.to_le_bytes());
+    let slot_checksum = xxh3::checksum(&zero[slot..slot + 112]).unwrap();
+    zero[slot + 112..slot + 128].copy_from_slice(&slot_checksum.to_le_bytes());
+    backend.write(0, &zero[..320]).unwrap();
+    backend.sync_data().unwrap();
+    backend.close().unwrap();
+    medium
+}
+
+#[test]
+fn a_panic_of_redb_is_contained_and_the_rest_is_saved() {
+    let medium = with_unknown_class();
+    let saved = MemoryMedium::new();
+    let target = SalvageTarget::PlainMemory(saved.clone());
+    let key = RawKey::new([7; 32]);
+    let report = Builder::new().salvage_on(medium, &key, target, SalvageOptions::new()).unwrap();
+    let why = report.no_image.clone().unwrap();
+    assert!(why.starts_with("redb panicked"), "{why}");
+    assert_eq!((report.tables_recorded, report.tables_unknown, report.tables_lost), (2, 1, 0));
+    assert!(!report.is_complete() && report.saved_as == SavedAs::Tables);
+    let db = plain(&saved);
+    let numbers = db.begin_read().unwrap().open_table(NUMBERS).unwrap();
+    assert_eq!(numbers.get(1).unwrap().unwrap().value(), b"one");
+}
+
+#[test]
+fn a_panic_of_the_callback_is_the_callers() {
+    let medium = MemoryMedium::new();
+    let key = RawKey::new([7; 32]);
+    let db = Builder::new().create_on(medium.clone(), &key).unwrap();
+    db.close().unwrap();
+    let stages = [SalvageStage::ReadingPages, SalvageStage::Checking];
+    for stage in stages {
+        let options = SalvageOptions::new().how(SalvageHow::Tables).progress(move |progress| {
+            assert!(progress.stage != stage, "the caller's own");
+            std::ops::ControlFlow::Continue(())
+        });
+        let target = SalvageTarget::PlainMemory(MemoryMedium::new());
+        let salvage = || Builder::new().salvage_on(medium.clone(), &key, target, options);
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(salvage));
+        assert!(super::message(&*panic.unwrap_err()).contains("the caller's own"));
+    }
 }

@@ -86,6 +86,13 @@ impl Paths {
         sound.map(|(row, _)| row.clone()).collect()
     }
 
+    /// Pages on every row's path: the root of the tree of tables, at least.
+    pub fn on_every_path(&self) -> BTreeSet<u64> {
+        let mut paths = self.0.values();
+        let first = paths.next().unwrap().clone();
+        paths.fold(first, |common, path| common.intersection(path).copied().collect())
+    }
+
     /// Pages on any row's path.
     pub fn pages_in_use(&self) -> usize {
         self.0.values().flatten().collect::<BTreeSet<_>>().len()
