@@ -18,10 +18,13 @@ use crate::medium::{self, FileMedium, Medium};
 use crate::secret::LockMemory;
 use crate::store::{self, Options};
 
+mod checks;
 mod headers;
 mod new_file;
 
 pub(crate) use new_file::NewFile;
+
+pub use checks::{verify_file, verify_medium};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 

@@ -10,6 +10,7 @@ use crate::keys::{Credential, KeyStatus, SlotHint, SlotInfo};
 use crate::rotation::{Rotation, RotationSeat};
 use crate::store::{Recovered, Recovery, Store};
 use crate::units::Epoch;
+use crate::verify::{self, Report, VerifyOptions};
 
 /// An open, encrypted database. Dereferences to [`redb::Database`]: transactions, tables and
 /// errors are redb's own.
@@ -75,6 +76,27 @@ impl Database {
     /// A transaction is alive, or the database is damaged.
     pub fn check_integrity(&mut self) -> Result<bool, Error> {
         Ok(self.db.check_integrity().map_err(OpenError::from)?)
+    }
+
+    /// Looks at every byte that the database stands on while readers and the writer go on: both
+    /// header copies, both root records, both copies of every tag page, and every data page, each
+    /// of which must authenticate. Changes nothing. redb's own check of its trees is not part of
+    /// it: [`Database::check_integrity`], or [`verify_file`](crate::verify_file) after a close.
+    ///
+    /// ```
+    /// use strongroom::{Database, RawKey, VerifyOptions};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("notes.room");
+    /// let db = Database::create(&path, RawKey::new([7; 32]))?;
+    /// let report = db.verify(&VerifyOptions::new())?;
+    /// assert!(report.is_spotless(), "{report}");
+    /// # Ok::<(), strongroom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The store can't be used any more. What is wrong with the file is in the report.
+    pub fn verify(&self, options: &VerifyOptions) -> Result<Report, Error> {
+        Ok(verify::verify_store(&self.store, options)?)
     }
 
     /// Closes the database: everything durable, the file cut to size and marked as cleanly closed.

@@ -57,6 +57,15 @@ pub(crate) fn root_start(copy: CopyId) -> FileOffset {
     page_start(ROOT_A_PAGE.saturating_add(u64::from(copy.index())))
 }
 
+/// Pages of the file between root records and groups: zeros.
+pub(crate) const RESERVED_PAGES: std::ops::Range<u64> = 18..GROUPS_PAGE;
+const _: () = assert!(RESERVED_PAGES.start == ROOT_A_PAGE + 2);
+
+/// Where a reserved page of the file starts.
+pub(crate) fn reserved_start(file_page: u64) -> FileOffset {
+    page_start(file_page)
+}
+
 fn group_first_page(group: GroupNo) -> u64 {
     group.0.saturating_mul(PAGES_PER_GROUP).saturating_add(GROUPS_PAGE)
 }

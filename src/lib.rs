@@ -42,11 +42,12 @@ mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod units;
+mod verify;
 mod wire;
 
 pub use admin::AdminSession;
 pub use backend::EncryptedBackend;
-pub use builder::Builder;
+pub use builder::{Builder, verify_file, verify_medium};
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
@@ -71,6 +72,10 @@ pub use salvage::{
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::{HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
+pub use verify::{
+    EpochPages, Finding, FindingCounts, Flaw, PageCounts, Report, Severity, Trees, VerifyOptions,
+    VerifyPhase, VerifyProgress, Where,
+};
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "testkit"))]

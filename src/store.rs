@@ -25,6 +25,7 @@ use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
 mod administration;
+mod check;
 mod close;
 mod create;
 mod debris;
@@ -37,7 +38,6 @@ mod restore;
 mod roots;
 mod scan;
 mod state;
-#[allow(dead_code, unused_imports, reason = "verify and salvage come next")]
 mod survey;
 mod sweep;
 mod sync;
@@ -51,10 +51,11 @@ pub use restore::{HeaderRestored, TurnBack};
 pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
 
+pub(crate) use check::{GroupBuffer, holds, put};
+pub(crate) use debris::PageSet;
 pub(crate) use guard::Recovered;
-#[allow(unused_imports, reason = "verify and salvage come next")]
 pub(crate) use survey::{
-    Group, HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
+    HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
 };
 
 use guard::Guard;
@@ -261,7 +262,7 @@ impl Store {
     }
 
     /// The header and its keys as the last header commit left them.
-    fn unlocked(&self) -> Arc<Unlocked> {
+    pub(crate) fn unlocked(&self) -> Arc<Unlocked> {
         Arc::clone(&self.unlocked.read().unwrap_or_else(PoisonError::into_inner))
     }
 

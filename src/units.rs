@@ -72,7 +72,7 @@ impl fmt::Display for FileId {
 }
 
 /// One of the two copies of a header, root record or tag page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum CopyId {
     /// The first copy.
     A,

@@ -10,7 +10,7 @@ use super::plain::PlainBackend;
 use crate::backend::EncryptedBackend;
 use crate::builder::{Builder, NewFile};
 use crate::database::Database;
-use crate::error::{OpenError, SalvageError};
+use crate::error::{Error, OpenError, SalvageError};
 use crate::keys::Credential;
 use crate::medium::{FileMedium, Medium, MemoryMedium};
 
@@ -160,7 +160,7 @@ impl Opened {
         match self {
             Self::Plain(db) => Ok(db.check_integrity().map_err(redb::Error::from)?),
             Self::Encrypted(db) => db.check_integrity().map_err(|error| match error {
-                crate::Error::Redb(error) => SalvageError::Redb(error),
+                Error::Redb(error) => SalvageError::Redb(error),
                 error => SalvageError::Target(OpenError::Corrupted(error.to_string())),
             }),
         }

@@ -16,7 +16,7 @@ use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE};
 use crate::units::{GroupNo, PageNo};
 
 /// Pages by group, bit i for place i.
-pub(super) type PageSet = HashMap<GroupNo, u128>;
+pub(crate) type PageSet = HashMap<GroupNo, u128>;
 
 /// The pages of a group that may be debris: all but those that a walk has read, or only those that
 /// the last sync wrote where there was no walk.

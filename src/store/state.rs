@@ -111,6 +111,14 @@ impl State {
         usize::try_from(group.0).ok().and_then(|index| self.rows.get(index)).copied()
     }
 
+    /// Names the other copy of a group's tag page, its equal, as the durable one.
+    pub(super) fn set_row(&mut self, group: GroupNo, row: Row) {
+        let place = usize::try_from(group.0).ok().and_then(|index| self.rows.get_mut(index));
+        if let Some(place) = place {
+            *place = row;
+        }
+    }
+
     /// Whether the durable root counts this group: then its durable copy must not be touched.
     fn is_durable(&self, group: GroupNo) -> bool {
         group.0 < self.durable.root.groups

@@ -25,8 +25,8 @@ use crate::medium::{LockKind, Medium};
 use crate::units::{CopyId, FileOffset, GroupNo, PageNo, SyncSeq};
 
 mod choice;
-mod groups;
-mod headers;
+pub(super) mod groups;
+pub(super) mod headers;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -77,7 +77,7 @@ pub(crate) struct SurveyedState {
 
 /// One copy of a tag page as the scan found it.
 #[derive(Clone, Copy, Debug)]
-enum Copy {
+pub(super) enum Copy {
     Opened(Scanned),
     DoesNotOpen,
     Truncated,

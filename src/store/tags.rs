@@ -184,17 +184,25 @@ impl Store {
         Ok(())
     }
 
-    // Reads a tag page and caches it, unless a sync replaced it meanwhile.
+    // Reads a tag page and caches it, unless a sync replaced it meanwhile. Where its copy is damaged
+    // and the twin is its equal, as in every group until it is written a second time, the twin will
+    // do: it is the durable one from here on, so that the next sync overwrites the damaged copy.
     fn load_tag_page(&self, group: GroupNo, row: Option<Row>) -> Result<(), StoreError> {
         let Some(row) = row else {
             return Err(StoreError::Misuse("a group without a row and without a tag page"));
         };
-        let loaded = self.read_tag_page(group, row);
+        let twin = Row { copy: row.copy.other(), ..row };
+        let loaded = match self.read_tag_page(group, row) {
+            Ok(page) => Ok((page, row)),
+            Err(error) => self.read_tag_page(group, twin).map(|page| (page, twin)).or(Err(error)),
+        };
         let mut state = self.state_mut();
         if state.row(group) != Some(row) || state.cache.get(group).is_some() {
             return Ok(());
         }
-        state.cache.insert_loaded(group, Box::new(loaded?));
+        let (page, found) = loaded?;
+        state.set_row(group, found);
+        state.cache.insert_loaded(group, Box::new(page));
         Ok(())
     }
 

@@ -268,6 +268,35 @@ fn older_pages_tag_pages_and_roots_are_noticed() {
     assert_eq!(try_open(&[page, roots[0], roots[1]]), Ok(1));
 }
 
+/// A group that was written once has two equal tag pages: either will do, and the next sync does
+/// not overwrite the one that is left.
+#[test]
+fn a_damaged_tag_page_with_an_equal_twin_loses_nothing() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.close().unwrap();
+    let at = |copy| layout::tag_page_start(GroupNo(0), copy).0;
+    for damaged in CopyId::BOTH {
+        let copy = MemoryMedium::from_bytes(memory.to_bytes());
+        copy.write_at(at(damaged) + 100, &[0xEE; 8]).unwrap();
+        let store = reopened_on(&copy);
+        assert_eq!(read(&store, 1).unwrap(), 1);
+        assert!(!store.recovery().scanned, "by the clean index");
+        let twin_of = |bytes: &[u8]| {
+            let start = usize::try_from(at(damaged.other())).unwrap();
+            bytes[start..start + PAGE_SIZE].to_vec()
+        };
+        let before = twin_of(&copy.to_bytes());
+        write(&store, 2, 2);
+        store.sync().unwrap();
+        assert!(twin_of(&copy.to_bytes()) == before, "the durable copy was overwritten");
+        let crashed = reopened(copy.to_bytes());
+        assert_eq!((read(&crashed, 1).unwrap(), read(&crashed, 2).unwrap()), (1, 2));
+        assert_eq!(crashed.recovery().erased_tag_pages, 0, "the sync wrote the damaged copy anew");
+    }
+}
+
 #[test]
 fn a_small_cache_reads_everything_and_stays_small() {
     let options = Options { tag_cache_bytes: 0, ..Options::default() };

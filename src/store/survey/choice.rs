@@ -6,13 +6,13 @@ use std::io;
 use super::super::debris::PageSet;
 use super::super::roots;
 use super::super::scan::{self, Scanned, ScannedPair, TagPages};
-use super::groups::read_tag_page;
+use super::groups::scan_copy;
 use super::{Copy, SurveyedState, groups_in};
 use crate::error::{Damage, OpenError};
 use crate::format::clean_index::Row;
 use crate::format::copies::{self, RootChoice};
 use crate::format::root_record::{RootRecord, Tail};
-use crate::keys::{Keyring, Unlocked};
+use crate::keys::Unlocked;
 use crate::layout::{self, PAGE_BYTES};
 use crate::medium::Medium;
 use crate::units::{CopyId, FileOffset, GroupNo, SyncSeq};
@@ -33,7 +33,8 @@ pub(crate) enum RootCopyState {
 }
 
 impl RootCopyState {
-    fn opened(&self) -> Option<&RootRecord> {
+    /// Its fields, where it opens.
+    pub(crate) fn opened(&self) -> Option<&RootRecord> {
         match self {
             Self::Opened(root) => Some(root),
             _ => None,
@@ -72,13 +73,6 @@ pub(super) fn choose(
         _ => PageSet::new(),
     };
     Chosen { roots, fault: choosing.fault, state, scan, rows, fresh }
-}
-
-fn scan_copy(medium: &dyn Medium, keyring: &Keyring, group: GroupNo, copy: CopyId) -> Copy {
-    match read_tag_page(medium, keyring, group, copy) {
-        Ok((record, page)) => Copy::Opened(Scanned::of(&record, &page)),
-        Err(state) => state,
-    }
 }
 
 fn opened(copy: Copy) -> Option<Scanned> {

@@ -4,11 +4,11 @@
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use super::super::scan;
-use super::{Copy, Survey};
+use super::super::scan::{self, Scanned};
+use super::{Copy, Survey, Under};
 use crate::format::clean_index::Row;
 use crate::format::record::SealedRecord;
-use crate::format::tag_page::{Entry, TagPage};
+use crate::format::tag_page::TagPage;
 use crate::keys::Keyring;
 use crate::layout;
 use crate::medium::Medium;
@@ -45,19 +45,17 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// What the current tag page says of a page; `None` where there is no current tag page left.
-    pub(crate) fn current(&self, place: usize) -> Option<Entry> {
-        self.current.as_ref().map(|page| page.entry(place))
-    }
-
-    /// What the other copy says of it, if that one opens and differs from the current one.
-    pub(crate) fn twin(&self, place: usize) -> Option<Entry> {
-        self.twin.as_ref().map(|page| page.entry(place))
+    /// The tag page of the state or, if it opens and differs, the other one.
+    pub(crate) fn under(&self, under: Under) -> Option<&TagPage> {
+        match under {
+            Under::Current => self.current.as_deref(),
+            Under::Twin => self.twin.as_deref(),
+        }
     }
 }
 
 /// Reads and opens one copy of a tag page.
-pub(super) fn read_tag_page(
+fn read_tag_page(
     medium: &dyn Medium,
     keyring: &Keyring,
     group: GroupNo,
@@ -73,7 +71,21 @@ pub(super) fn read_tag_page(
     Ok((record, page))
 }
 
-fn state_of(copy: Copy, row: Option<Row>) -> TagCopyState {
+/// What one copy of a tag page says of itself.
+pub(in crate::store) fn scan_copy(
+    medium: &dyn Medium,
+    keyring: &Keyring,
+    group: GroupNo,
+    copy: CopyId,
+) -> Copy {
+    match read_tag_page(medium, keyring, group, copy) {
+        Ok((record, page)) => Copy::Opened(Scanned::of(&record, &page)),
+        Err(state) => state,
+    }
+}
+
+/// What a copy is beside the row that names the current one.
+pub(in crate::store) fn state_of(copy: Copy, row: Option<Row>) -> TagCopyState {
     match copy {
         Copy::DoesNotOpen => TagCopyState::DoesNotOpen,
         Copy::Truncated => TagCopyState::Truncated,

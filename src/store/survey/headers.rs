@@ -77,7 +77,11 @@ pub(super) fn unlock(
     Err(fault.unwrap_or(OpenError::HeaderLost))
 }
 
-fn judge(look: Result<header::Look, OpenError>, unlocked: &Unlocked) -> HeaderCopyState {
+/// What a copy is beside the header that was unlocked.
+pub(in crate::store) fn judge(
+    look: Result<header::Look, OpenError>,
+    unlocked: &Unlocked,
+) -> HeaderCopyState {
     let found = match look {
         Err(OpenError::Io { source, .. }) => return HeaderCopyState::Unreadable(source.kind()),
         Err(_) => return HeaderCopyState::Unreadable(io::ErrorKind::InvalidData),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::super::check::{GroupBuffer, Opener};
 use super::super::journal;
 use super::super::pages::open_in_place;
 use super::super::state::Journal;
@@ -15,7 +16,7 @@ use crate::format::tag_page::{Entry, EntryState};
 use crate::keys::Keyring;
 use crate::layout::{self, PAGE_SIZE, ROWS_PER_JOURNAL_PAGE};
 use crate::medium::Medium;
-use crate::units::{FileOffset, PageNo};
+use crate::units::{FileOffset, GroupNo, PageNo};
 
 /// Which tag page a page is opened under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,11 +86,7 @@ impl Survey {
         if group.0 >= self.groups {
             return None;
         }
-        let group = self.group(group);
-        match under {
-            Under::Current => group.current(place),
-            Under::Twin => group.twin(place),
-        }
+        self.group(group).under(under).map(|tags| tags.entry(place))
     }
 
     /// Looks at one page, twice where the first look fails: the second time past the system's
@@ -137,6 +134,33 @@ impl Survey {
             _ if self.open_from_journal(page, entry, out) => PageVerdict::InJournal,
             verdict => verdict,
         }
+    }
+
+    /// Looks at all pages of a group under one of its tag pages, read in one go where the medium
+    /// can: tells of each what became of it, page 0 left out. `false` where there is no such tag
+    /// page, and so nothing to tell.
+    pub(crate) fn each_page(
+        &self,
+        group: GroupNo,
+        under: Under,
+        buffer: &mut GroupBuffer,
+        mut found: impl FnMut(PageNo, &Entry, PageVerdict),
+    ) -> bool {
+        let tags = self.group(group);
+        let Some(tags) = tags.under(under) else { return false };
+        let mut opener = Opener::new(self.keyring());
+        let whole = buffer.read(&*self.medium, group, tags).is_ok();
+        for ((place, entry), bytes) in tags.entries().zip(buffer.pages()) {
+            let page = layout::page_at(group, place);
+            if page == PageNo(0) {
+                continue;
+            }
+            let opened = whole && opener.open(page, entry, bytes);
+            let verdict =
+                if opened { PageVerdict::Opened } else { self.page_under(page, entry, bytes) };
+            found(page, entry, verdict);
+        }
+        true
     }
 
     fn look(&self, page: PageNo, entry: &Entry, out: &mut [u8; PAGE_SIZE]) -> PageVerdict {
