@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use strongroom::medium::MemoryMedium;
 use strongroom::testkit::Insider;
-use strongroom::{CopyId, PageLoss, PageNo, SalvageError, SalvageHow, SavedAs, SavedCommit};
+use strongroom::{
+    Builder, CopyId, PageLoss, PageNo, SalvageError, SalvageHow, SavedAs, SavedCommit,
+};
 
 use super::oracle::Paths;
-use super::room::{PAGE, Room, header_at, key, offset_of, root_at, tag_page_at};
+use super::room::{PAGE, Room, all_rows, header_at, key, offset_of, root_at, tag_page_at};
 use super::{ROOM, SMALL, saved, saved_as};
 
 fn wiped(image: &[u8], at: usize, len: usize) -> Vec<u8> {
@@ -49,6 +52,35 @@ fn of_an_unclean_file_without_its_newest_root_record_the_sync_before_is_saved() 
         before.len()
     );
     assert!(found * 10 > before.len() * 9, "{report}");
+}
+
+// A crash tears pages of the commit in flight, and redb goes back to the one before: so does a
+// salvage. A page that no crash can have torn is damage, and costs what lies below it.
+#[test]
+fn a_commit_that_a_crash_tore_is_not_mixed_with_the_one_before() {
+    let before = &SMALL.states[SMALL.states.len() - 2];
+    let (mut torn, mut damaged) = (0, 0);
+    for page in 1..SMALL.pages() {
+        let mut image = SMALL.unclean.clone();
+        let Some(byte) = image.get_mut(offset_of(page)) else { continue };
+        *byte ^= 1;
+        let (report, rows) = saved(image.clone());
+        if report.commit == SavedCommit::Before {
+            assert!(rows == *before && !report.is_complete(), "page {page}\n{report}");
+            let db = Builder::new().open_on(MemoryMedium::from_bytes(image), &key()).unwrap();
+            assert!(all_rows(&db) == rows, "page {page}: redb goes back to the same commit");
+            torn += 1;
+        } else if report.is_complete() {
+            assert!(rows == *SMALL.last(), "page {page}");
+        } else {
+            assert!(rows.is_subset(SMALL.last()), "page {page}\n{report}");
+            damaged += 1;
+        }
+    }
+    println!(
+        "figure: unclean file, one page: back to the commit before = {torn}, lossy = {damaged}"
+    );
+    assert!(torn > 0);
 }
 
 #[test]
