@@ -146,15 +146,10 @@ impl Salvage<'_, '_> {
         report.tables_recorded = listed.recorded;
         report.tables_lost = listed.lost();
         report.tables_unknown = listed.unknown;
-        let whole = walk.lost.is_empty()
-            && listed
-                .tables
-                .iter()
-                .all(|table| tables::count(&mut walk, table) == table.rows && walk.lost.is_empty());
         report.lost_definitions = ranges(&walk.lost);
         report.no_image = match how {
             SalvageHow::Tables => Some("it was not asked for".to_owned()),
-            SalvageHow::Auto if !whole || self.chosen.commit.is_none() => {
+            SalvageHow::Auto if self.chosen.commit.is_none() || !is_whole(&mut walk, &listed) => {
                 Some("pages of redb's trees are lost".to_owned())
             }
             SalvageHow::Auto if self.is_mostly_empty() => {
@@ -162,20 +157,18 @@ impl Salvage<'_, '_> {
             }
             SalvageHow::Auto | SalvageHow::Image => self.image(target, &listed.tables)?,
         };
-        let older = self.search(&listed)?;
         if report.no_image.is_none() || how == SalvageHow::Image {
             report.saved_as = match report.no_image {
                 None => SavedAs::Image,
                 Some(_) => SavedAs::BrokenImage,
             };
-            report.tables = self.count(&listed.tables, false);
-            report.tables.extend(self.count(&older, true));
+            report.tables = self.count(&listed.tables);
             return Ok(report);
         }
-        if listed.tables.is_empty() && older.is_empty() && listed.recorded > 0
-            || self.chosen.commit.is_none() && older.is_empty()
-        {
-            return Err(SalvageError::NothingLeft);
+        let older = self.search(&listed)?;
+        if listed.tables.is_empty() && older.is_empty() {
+            // Of a database without tables nothing is missing.
+            self.chosen.commit.filter(|_| listed.recorded == 0).ok_or(SalvageError::NothingLeft)?;
         }
         report.saved_as = SavedAs::Tables;
         report.tables = self.tables(target, &listed.tables, &older)?;
@@ -251,9 +244,7 @@ impl Salvage<'_, '_> {
         target: &Target<'_>,
         tables: &[Definition],
     ) -> Result<Option<String>, SalvageError> {
-        let Some(from) = self.chosen.from else {
-            return Ok(Some("no root record opens, and with it page 0 is lost".to_owned()));
-        };
+        let from = self.chosen.from.ok_or(SalvageError::NothingLeft)?;
         let pages = self.source.end();
         let ticker = &mut *self.ticker;
         let mut tick = |done| ticker.tick(SalvageStage::CopyingPages, done, pages);
@@ -308,14 +299,21 @@ impl Salvage<'_, '_> {
     }
 
     /// What can be reached of each table.
-    fn count(&self, tables: &[Definition], older: bool) -> Vec<TableReport> {
+    fn count(&self, tables: &[Definition]) -> Vec<TableReport> {
         let count = |table| {
             let mut walk = self.walk();
             let saved = tables::count(&mut walk, table);
-            table_report(table, older, Some(saved), &walk.lost)
+            table_report(table, false, Some(saved), &walk.lost)
         };
         tables.iter().map(count).collect()
     }
+}
+
+// Whether every row of every table can be reached.
+fn is_whole(walk: &mut Walk<'_>, listed: &Listed) -> bool {
+    let mut all_of =
+        |table: &Definition| tables::count(walk, table) == table.rows && walk.lost.is_empty();
+    listed.lost() == 0 && listed.tables.iter().all(&mut all_of)
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
