@@ -24,7 +24,7 @@ mod new_file;
 
 pub(crate) use new_file::NewFile;
 
-pub use checks::{verify_file, verify_medium};
+pub use checks::{inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium};
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 

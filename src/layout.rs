@@ -17,6 +17,8 @@ pub(crate) const DATA_PAGES_PER_GROUP: u64 = 126;
 pub(crate) const ENTRIES_PER_TAG_PAGE: usize = 126;
 /// Pages of a group in the file: two tag pages and the data pages.
 pub(crate) const PAGES_PER_GROUP: u64 = 128;
+/// Bytes of a group in the file.
+pub(crate) const GROUP_BYTES: u64 = PAGES_PER_GROUP * PAGE_BYTES;
 /// Rows of one page of the clean index.
 pub(crate) const ROWS_PER_INDEX_PAGE: usize = 127;
 /// Bytes of logical page 0 that the root record carries; the rest of page 0 reads as zeros.
@@ -105,6 +107,11 @@ pub(crate) fn is_addressable(logical_bytes: u64) -> bool {
 /// Groups that a number of pages touches.
 pub(crate) fn groups_for(pages: u64) -> u64 {
     pages.div_ceil(DATA_PAGES_PER_GROUP)
+}
+
+/// Groups that a file of this length has, the last one perhaps in part.
+pub(crate) fn groups_in(file_bytes: u64) -> u64 {
+    file_bytes.saturating_sub(PREAMBLE_BYTES).div_ceil(GROUP_BYTES)
 }
 
 /// The end of the last page that a logical length uses: nothing behind it belongs to the database

@@ -25,15 +25,18 @@ mod admin;
 mod backend;
 mod builder;
 mod clock;
+mod crew;
 mod crypto;
 mod database;
 mod error;
 mod format;
 mod holes;
+mod inspect;
 mod keys;
 mod layout;
 mod locks;
 pub mod medium;
+mod prove;
 mod random;
 mod rotation;
 mod salvage;
@@ -47,7 +50,9 @@ mod wire;
 
 pub use admin::AdminSession;
 pub use backend::EncryptedBackend;
-pub use builder::{Builder, verify_file, verify_medium};
+pub use builder::{
+    Builder, inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium,
+};
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
@@ -56,11 +61,13 @@ pub use error::{
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
 pub use format::policy::Policy;
+pub use inspect::{CopyLook, EpochClaim, HeaderClaims, Inspection, RootLook};
 pub use keys::{
     AllOf, Credential, Due, EpochInfo, HeaderCopies, KdfLimits, KeyFile, KeyProvider, KeyStatus,
     Passphrase, ProviderSlot, RawKey, RecoveryCode, Revealed, Revoked, SlotHint, SlotInfo,
     SlotSecret, SlotSpec,
 };
+pub use prove::{KindCount, PageKind, Proof, ProveOptions, Suspect, Suspicion};
 pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;

@@ -54,6 +54,7 @@ pub(crate) use restore::{recover, restore};
 pub(crate) use check::{GroupBuffer, holds, put};
 pub(crate) use debris::PageSet;
 pub(crate) use guard::Recovered;
+pub(crate) use header::{look as look_at_header, read as read_header};
 pub(crate) use survey::{
     HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
 };
@@ -139,14 +140,16 @@ impl fmt::Debug for Store {
 
 /// A medium whose whole-storage lock is held until this is dropped.
 #[derive(Debug)]
-struct LockedMedium {
+pub(crate) struct LockedMedium {
     medium: Arc<dyn Medium>,
     owner: u32,
     held: AtomicBool,
 }
 
 impl LockedMedium {
-    fn lock(
+    /// # Errors
+    /// [`OpenError::AlreadyOpen`], [`OpenError::CannotLock`] unless that is allowed.
+    pub(crate) fn lock(
         medium: Arc<dyn Medium>,
         kind: LockKind,
         allow_unlocked: bool,

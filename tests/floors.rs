@@ -9,8 +9,9 @@ use std::path::Path;
 /// Rooms by floor, lowest first; rooms on one floor do not see each other. The crate root may
 /// import everything, and so may the testkit, which nobody else may import.
 const FLOORS: &str =
-    "units locks / layout wire error holes / secret random clock medium / crypto / format /
-    keys / store / backend admin rotation verify / database / builder / salvage testkit";
+    "units locks crew / layout wire error holes / secret random clock medium / crypto / format /
+    keys / store / backend admin rotation verify inspect prove / database / builder / salvage
+    testkit";
 /// Outside crates and the files or rooms that may name them; `*` is all of them.
 const DOORS: &str = "zeroize: *; aes_gcm_siv: crypto; blake3: crypto; argon2: keys;
     getrandom: random.rs; memmap2: secret.rs; rustix: medium/file.rs secret;

@@ -1,7 +1,7 @@
 //! Files of format version 1 that every later version must read as this one does: committed, never
 //! changed, never removed. Each `tests/vectors/NAME.room` has a sidecar `NAME.expect` that says
-//! with which credential it is opened, what must come of it, for writing and read-only, and what it
-//! holds. They are opened as copies; the originals stay byte for byte.
+//! with which credential it is opened, what must come of it, for writing and read-only, what it
+//! holds, and what verify and inspect say of it (damaged + spare + what a crash explains). They are opened as copies; the originals stay byte for byte.
 //!
 //! A missing one is made, with new keys and nonces, by
 //! `cargo test --release --test golden -- --ignored`; one that is there is never replaced.
@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use strongroom::redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use strongroom::{Builder, Credential, Damage, Error, KdfCost, OpenError, Passphrase, RawKey};
 
+#[path = "golden/checks.rs"]
+mod checks;
 #[path = "golden/making.rs"]
 mod making;
 
@@ -190,9 +192,13 @@ fn missing_golden_files_are_made() {
         if room.exists() {
             continue;
         }
-        let (file, expect) = making::golden(name);
-        fs::write(room.with_extension("expect"), expect).unwrap();
+        let (file, mut expect) = making::golden(name);
+        fs::write(room.with_extension("expect"), &expect).unwrap();
         fs::write(&room, file).unwrap();
+        let key = Expectation::read(&room.with_extension("expect")).key();
+        expect.push_str(&format!("verify: {}\n", checks::verified(&room, &*key)));
+        expect.push_str(&format!("inspect: {}\n", checks::inspected(&room)));
+        fs::write(room.with_extension("expect"), expect).unwrap();
         println!("made {}", room.display());
     }
 }

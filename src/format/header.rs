@@ -190,6 +190,11 @@ impl UnverifiedHeader {
         self.header.root_escrow.as_ref()
     }
 
+    /// What it claims: nothing vouches for a word of it.
+    pub(crate) fn claims(&self) -> &Header {
+        &self.header
+    }
+
     /// Believes the header if the root key's MAC over all of it fits.
     pub(crate) fn verify(&self, data_mac_key: &SecretKey) -> Option<&Header> {
         let bytes: &HeaderBytes = &self.bytes;

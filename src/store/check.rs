@@ -162,15 +162,15 @@ impl Store {
         }
     }
 
-    /// Both copies of a group's tag page, A first, beside the durable state; `None` where that has
-    /// no such group.
+    /// The copy of a group's tag page that the durable state names, and what both are beside it, A
+    /// first; `None` where that state has no such group.
     ///
     /// # Errors
     /// The store can't be used any more.
     pub(crate) fn check_tag_pages(
         &self,
         group: GroupNo,
-    ) -> Result<Option<[TagCopyState; 2]>, StoreError> {
+    ) -> Result<Option<(CopyId, [TagCopyState; 2])>, StoreError> {
         let look = || {
             let row = {
                 let state = self.state();
@@ -178,7 +178,7 @@ impl Store {
             }?;
             let keyring = self.keyring();
             let copy = |copy| state_of(scan_copy(&*self.medium, &keyring, group, copy), Some(row));
-            Some(CopyId::BOTH.map(copy))
+            Some((row.copy, CopyId::BOTH.map(copy)))
         };
         let good = |found: &[TagCopyState; 2]| {
             let well = |copy| matches!(copy, &TagCopyState::Current | &TagCopyState::Older(_));
@@ -186,7 +186,7 @@ impl Store {
         };
         self.check_usable()?;
         match look() {
-            Some(found) if good(&found) => return Ok(Some(found)),
+            Some(found) if good(&found.1) => return Ok(Some(found)),
             _ => {}
         }
         let _no_sync = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,7 +17,7 @@ use crate::units::{CopyId, Generation};
 
 /// The header copy to go by, and what is to be said of the other one.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) newest: UnverifiedHeader,
     /// The other copy, if it is one that could be tried.
     pub(super) other: Option<UnverifiedHeader>,
@@ -36,7 +36,7 @@ impl Found {
 ///
 /// # Errors
 /// Says what the bytes are where neither is a header copy that can be tried.
-pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
+pub(crate) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
     if len == 0 {
         return Err(OpenError::Empty);
@@ -65,10 +65,10 @@ pub(super) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
 }
 
 /// A header copy as it stands in a file.
-pub(super) type Look = Result<UnverifiedHeader, NotAHeader>;
+pub(crate) type Look = Result<UnverifiedHeader, NotAHeader>;
 
 /// Each copy as it stands, whatever the other one is; bytes beyond the end are zeros.
-pub(super) fn look(medium: &dyn Medium, copy: CopyId) -> Result<Look, OpenError> {
+pub(crate) fn look(medium: &dyn Medium, copy: CopyId) -> Result<Look, OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
     Ok(UnverifiedHeader::decode(&*read_copy(medium, len, copy)?, copy))
 }

@@ -19,7 +19,7 @@ use crate::format::clean_index::Row;
 use crate::format::journal::Image;
 use crate::format::root_record::RootRecord;
 use crate::keys::{Credential, Keyring, Unlocked};
-use crate::layout::{self, PAGE_BYTES};
+use crate::layout;
 use crate::locks::Mutex;
 use crate::medium::{LockKind, Medium};
 use crate::units::{CopyId, FileOffset, GroupNo, PageNo, SyncSeq};
@@ -145,6 +145,16 @@ impl Survey {
         &self.headers
     }
 
+    /// Whether a header copy verifies under this file's keys.
+    pub(crate) fn is_whole_header(&self, copy: CopyId) -> bool {
+        let [a, b] = &self.headers;
+        let state = if copy == CopyId::A { a } else { b };
+        matches!(
+            state,
+            HeaderCopyState::Whole(_) | HeaderCopyState::Older(_) | HeaderCopyState::Newer(_)
+        )
+    }
+
     /// Both root records, A first.
     pub(crate) fn roots(&self) -> &[RootCopyState; 2] {
         &self.roots
@@ -189,10 +199,4 @@ impl Survey {
         let lenient = |state: &SurveyedState| !state.root.clean && !state.root.two_phase_commit();
         self.state.as_ref().is_some_and(lenient) && self.may_be_torn(page)
     }
-}
-
-/// Groups that a file of this length has whole or in part.
-fn groups_in(len: u64) -> u64 {
-    let group = layout::PAGES_PER_GROUP.saturating_mul(PAGE_BYTES);
-    len.saturating_sub(layout::PREAMBLE_BYTES).div_ceil(group)
 }

@@ -10,7 +10,7 @@ use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Severity {
-    /// What a crash leaves behind; the next open for writing mends it.
+    /// A crash explains it, whatever it was, and the next open for writing mends it.
     Leftover,
     /// No data is gone: a second copy, an unused page or a cache is damaged.
     Spare,
@@ -100,7 +100,7 @@ impl fmt::Display for Where {
 pub enum Flaw {
     /// It doesn't authenticate: altered, replayed, torn or rotten.
     DoesNotOpen,
-    /// As [`Flaw::DoesNotOpen`], and a crash explains it: the last sync was writing it.
+    /// As [`Flaw::DoesNotOpen`], and a crash explains it: it was being written last.
     MayBeTorn,
     /// As [`Flaw::DoesNotOpen`], of a page that redb doesn't use: debris of a crash, or damage that
     /// hurts nothing.
@@ -132,8 +132,8 @@ pub enum Flaw {
     OtherRoot(SyncSeq),
     /// An authentic tag page of a sync that never finished, or that somebody put there.
     Stray(SyncSeq),
-    /// No tag page of the state is left: none of the group's pages can be read.
-    NoTagPage,
+    /// An older tag page where the state's should be: none of the group's pages can be read.
+    OlderTagPage(SyncSeq),
     /// Bytes that are to be zeros are not.
     NotZeros,
     /// A newer state was passed over: not all of it became durable before a crash, or part of it was
@@ -154,7 +154,7 @@ impl fmt::Display for Flaw {
                 f.write_str("does not authenticate: altered, replayed, torn or rotten")
             }
             Self::MayBeTorn => f.write_str(
-                "does not authenticate; the last sync was writing it, so a crash may have torn it",
+                "does not authenticate; it was being written last, so a crash may have torn it",
             ),
             Self::Unused => f.write_str(
                 "does not authenticate; redb does not use it: debris of a crash, or damage that \
@@ -183,9 +183,9 @@ impl fmt::Display for Flaw {
                 "authentic, of {sync}, and not of this state: left by a sync that never finished, \
                  or put there"
             ),
-            Self::NoTagPage => f.write_str(
-                "no copy of the state is left, so none of the group's pages can be read",
-            ),
+            Self::OlderTagPage(sync) => {
+                write!(f, "an older one ({sync}) was put back in place of the state's")
+            }
             Self::NotZeros => f.write_str("holds something, and should be zeros"),
             Self::PassedOver(sync) => write!(
                 f,
@@ -235,7 +235,8 @@ pub(super) fn of_header(copy: CopyId, state: HeaderCopyState, clean: bool) -> Op
         HeaderCopyState::NotVerified(generation) => {
             (Severity::Spare, Flaw::NotVerified(generation))
         }
-        HeaderCopyState::Blank => (Severity::Spare, Flaw::Blank),
+        // A creation that was cut off between the two.
+        HeaderCopyState::Blank => (crash, Flaw::Blank),
         HeaderCopyState::Malformed(why) => (Severity::Spare, Flaw::Malformed(why)),
         HeaderCopyState::Unsupported => (Severity::Spare, Flaw::Unsupported),
         HeaderCopyState::Foreign => (Severity::Spare, Flaw::Foreign),
@@ -244,22 +245,25 @@ pub(super) fn of_header(copy: CopyId, state: HeaderCopyState, clean: bool) -> Op
     Some(Finding::new(severity, Where::Header(copy), flaw))
 }
 
-/// What is to be said of a root record that doesn't open.
-pub(super) fn of_root(copy: CopyId, state: &RootCopyState, severity: Severity) -> Option<Finding> {
+/// What is to be said of a root record that doesn't open. `alone` says that the other one doesn't
+/// either: a sync and a close write one at a time, so a crash tears one at most.
+pub(super) fn of_root(copy: CopyId, state: &RootCopyState, alone: bool) -> Option<Finding> {
     let (severity, flaw) = match state {
         RootCopyState::Opened(_) => return None,
-        RootCopyState::DoesNotOpen => (severity, Flaw::DoesNotOpen),
+        RootCopyState::DoesNotOpen if alone => (Severity::Damage, Flaw::DoesNotOpen),
+        RootCopyState::DoesNotOpen => (Severity::Leftover, Flaw::MayBeTorn),
         RootCopyState::Malformed(why) => (Severity::Damage, Flaw::Malformed(why)),
         RootCopyState::Truncated => (Severity::Damage, Flaw::Truncated),
-        RootCopyState::Unreadable(kind) => (severity.max(Severity::Spare), Flaw::Unreadable(*kind)),
+        RootCopyState::Unreadable(kind) => (Severity::Damage, Flaw::Unreadable(*kind)),
     };
     Some(Finding::new(severity, Where::Root(copy), flaw))
 }
 
-/// What is to be said of the two copies of a tag page; nothing where one is the state's and the
-/// other one older.
+/// What is to be said of the two copies of a tag page, of which the state names one; nothing where
+/// that one or its equal is there, and the other one is older.
 pub(super) fn of_tag_pages(
     group: GroupNo,
+    named: Option<CopyId>,
     copies: &[TagCopyState; 2],
     clean: bool,
 ) -> Vec<Finding> {
@@ -272,7 +276,9 @@ pub(super) fn of_tag_pages(
     let mut findings = Vec::new();
     for (copy, state) in CopyId::BOTH.into_iter().zip(copies) {
         let flaw = match state {
-            TagCopyState::Current | TagCopyState::Older(_) => continue,
+            TagCopyState::Current => continue,
+            TagCopyState::Older(sync) if lost && named == Some(copy) => Flaw::OlderTagPage(*sync),
+            TagCopyState::Older(_) => continue,
             TagCopyState::Stray(sync) => Flaw::Stray(*sync),
             TagCopyState::DoesNotOpen => Flaw::DoesNotOpen,
             TagCopyState::Truncated => Flaw::Truncated,
@@ -283,14 +289,6 @@ pub(super) fn of_tag_pages(
             _ => severity,
         };
         findings.push(Finding::new(severity, Where::TagPage(group, copy), flaw));
-    }
-    if lost && findings.is_empty() {
-        // Two older copies: the state's was put back to the one before.
-        findings.push(Finding::new(
-            Severity::Damage,
-            Where::TagPage(group, CopyId::A),
-            Flaw::NoTagPage,
-        ));
     }
     findings
 }

@@ -17,6 +17,9 @@ use crate::store::{
 };
 use crate::units::{CopyId, GroupNo, PageNo};
 
+/// A length that any file may claim: redb's list of free pages for it takes some megabytes.
+const LENGTH_FREE_BYTES: u64 = 64 << 30;
+
 /// Verifies a medium; changes nothing.
 ///
 /// # Errors
@@ -79,8 +82,19 @@ fn may_walk(survey: &Survey, options: &VerifyOptions, complete: bool) -> Result<
     match survey.state() {
         _ if !options.check_trees => Err("not asked for"),
         _ if !complete => Err(trees::STOPPED),
-        Some(state) if state.adds_up && survey.fault().is_none() => Ok(()),
+        Some(state) if state.adds_up && survey.fault().is_none() => plausible_length(survey, state),
         _ => Err("the database does not open"),
+    }
+}
+
+// redb allocates for the length that it is told, some bits a page, and a length is authentic only
+// as far as everybody who ever had the key is honest. It grows a file ahead of its use, but not
+// like this.
+fn plausible_length(survey: &Survey, state: &SurveyedState) -> Result<(), &'static str> {
+    let plausible = survey.len().saturating_mul(64).saturating_add(LENGTH_FREE_BYTES);
+    match state.root.logical_len <= plausible {
+        true => Ok(()),
+        false => Err("the root record claims a length out of all proportion to the file's"),
     }
 }
 
@@ -91,12 +105,9 @@ fn look_at_fixed_places(survey: &Survey, tally: &mut Tally) {
     }
     let used = survey.state().map(|state| state.copy);
     for (copy, state) in CopyId::BOTH.into_iter().zip(survey.roots()) {
-        let severity = match survey.state() {
-            None => Severity::Damage,
-            Some(state) if state.root.clean => Severity::Spare,
-            Some(_) => Severity::Leftover,
-        };
-        finding::of_root(copy, state, severity).into_iter().for_each(|found| tally.add(found));
+        finding::of_root(copy, state, used.is_none())
+            .into_iter()
+            .for_each(|found| tally.add(found));
         if let (Some(chosen), RootCopyState::Opened(_)) = (survey.state(), state)
             && used != Some(copy)
         {
@@ -142,7 +153,8 @@ fn look_at_reserved_pages(survey: &Survey, tally: &mut Tally) {
         let flaw = match survey.medium().read_at(layout::reserved_start(page).0, &mut bytes) {
             Ok(()) if bytes == [0; PAGE_SIZE] => continue,
             Ok(()) => Flaw::NotZeros,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Flaw::Truncated,
+            // A file may end where its last page does, and none was written yet.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => continue,
             Err(error) => Flaw::Unreadable(error.kind()),
         };
         tally.add(Finding::new(Severity::Spare, Where::Reserved(page), flaw));
@@ -164,9 +176,9 @@ fn look_at_group(survey: &Survey, group: GroupNo, buffer: &mut GroupBuffer, tall
         });
     }
     // After the pages: the tag pages may have changed since the survey's scan.
-    for found in finding::of_tag_pages(group, &survey.group(group).copies, closed(survey)) {
-        tally.add(found);
-    }
+    let (named, copies) = (survey.named_copy(group), survey.group(group).copies);
+    let findings = finding::of_tag_pages(group, named, &copies, closed(survey));
+    findings.into_iter().for_each(|found| tally.add(found));
 }
 
 // Pages of a group that lie below the logical length, page 0 left out.
@@ -205,6 +217,10 @@ fn judge(survey: &Survey, walk: &Walk, page: PageNo, bad: Bad) -> (Severity, Fla
         // What redb reads and doesn't open would have stopped it, had a crash not excused it.
         _ if torn && (survey.is_forgiven(page) || used != Some(true)) => {
             (Severity::Leftover, Flaw::MayBeTorn)
+        }
+        // Written since the last sync, as free pages are: the next open gives it up.
+        Some(false) if bad == Bad::DoesNotOpen && !closed(survey) => {
+            (Severity::Leftover, Flaw::Unused)
         }
         Some(false) if bad == Bad::DoesNotOpen => (Severity::Spare, Flaw::Unused),
         Some(false) => (Severity::Spare, flaw),

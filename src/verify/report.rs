@@ -155,7 +155,7 @@ impl Report {
     fn verdict(&self) -> &'static str {
         match (self.counts.damage, self.counts.spare, self.counts.leftover, self.complete) {
             (0, 0, 0, true) => "whole: nothing wrong was found",
-            (0, 0, _, true) => "sound: a crash left something that the next open mends",
+            (0, 0, _, true) => "sound: a crash explains what was found, and the next open mends it",
             (0, _, _, true) => "sound, but not whole: all data is there, a spare is damaged",
             (0, _, _, false) => "stopped: nothing worse was found until then",
             _ => "DAMAGED",
@@ -204,7 +204,7 @@ impl fmt::Display for Report {
             writeln!(f, "and {unlisted} more")?;
         }
         let FindingCounts { damage, spare, leftover } = self.counts;
-        writeln!(f, "{damage} damaged, {spare} spare damaged, {leftover} left by a crash")?;
+        writeln!(f, "{damage} damaged, {spare} spare damaged, {leftover} that a crash explains")?;
         write!(f, "{}", self.verdict())
     }
 }

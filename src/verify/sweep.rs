@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use super::finding::{Finding, Flaw, Severity, Where};
 use super::options::{VerifyOptions, VerifyPhase};
 use super::report::{EpochPages, FindingCounts, PageCounts};
+use crate::crew;
 use crate::error::StoreError;
 use crate::keys::Keyring;
 use crate::layout::{self, DATA_PAGES_PER_GROUP};
@@ -166,15 +166,13 @@ pub(super) fn sweep(
     tally: &mut Tally,
     look: impl Fn(GroupNo, &mut GroupBuffer, &mut Tally) -> Result<(), StoreError> + Sync,
 ) -> Result<bool, StoreError> {
-    let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let total = groups.saturating_mul(DATA_PAGES_PER_GROUP);
-    let work = || -> Result<Tally, StoreError> {
+    let tallies = crew::share(groups, options.threads, |next| -> Result<Tally, StoreError> {
         let (mut tally, mut buffer) = (Tally::new(options), GroupBuffer::new());
-        while !stop.load(Ordering::Relaxed) {
-            let group = next.fetch_add(1, Ordering::Relaxed);
-            if group >= groups {
-                break;
-            }
+        while !stop.load(Ordering::Relaxed)
+            && let Some(group) = next()
+        {
             let looked = look(GroupNo(group), &mut buffer, &mut tally);
             let done = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let pages = done.saturating_mul(DATA_PAGES_PER_GROUP);
@@ -184,23 +182,9 @@ pub(super) fn sweep(
             looked?;
         }
         Ok(tally)
-    };
-    let others = u64::try_from(options.threads).unwrap_or(1).min(groups).saturating_sub(1);
-    let tallies: Vec<Result<Tally, StoreError>> = thread::scope(|scope| {
-        // Where the system gives no thread, the others do its share.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-        let workers: Vec<_> = (0..others).filter_map(spawn).collect();
-        let mut tallies = vec![work()];
-        for worker in workers {
-            match worker.join() {
-                Ok(found) => tallies.push(found),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        tallies
-    });
+    })?;
     for found in tallies {
-        tally.merge(found?);
+        tally.merge(found);
     }
     Ok(!stop.load(Ordering::Relaxed))
 }

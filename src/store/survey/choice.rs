@@ -7,7 +7,7 @@ use super::super::debris::PageSet;
 use super::super::roots;
 use super::super::scan::{self, Scanned, ScannedPair, TagPages};
 use super::groups::scan_copy;
-use super::{Copy, SurveyedState, groups_in};
+use super::{Copy, SurveyedState};
 use crate::error::{Damage, OpenError};
 use crate::format::clean_index::Row;
 use crate::format::copies::{self, RootChoice};
@@ -62,7 +62,7 @@ pub(super) fn choose(
     let mut choosing = Choosing { tag_pages: TagPages { medium, keyring }, len, unlocked, fault };
     let roots = CopyId::BOTH.map(|copy| choosing.read_root(copy));
     let named = roots.iter().filter_map(RootCopyState::opened).map(|root| root.groups).max();
-    let groups = named.unwrap_or(u64::MAX).min(groups_in(len));
+    let groups = named.unwrap_or(u64::MAX).min(layout::groups_in(len));
     let scan: Vec<_> = (0..groups)
         .map(|group| CopyId::BOTH.map(|copy| scan_copy(medium, keyring, GroupNo(group), copy)))
         .collect();

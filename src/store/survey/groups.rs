@@ -109,6 +109,12 @@ impl Survey {
         }
     }
 
+    /// The copy that the state names; `None` where no copy is of the state.
+    pub(crate) fn named_copy(&self, group: GroupNo) -> Option<CopyId> {
+        let index = usize::try_from(group.0).unwrap_or(usize::MAX);
+        self.rows.get(index).copied().flatten().map(|row| row.copy)
+    }
+
     /// A group's tag pages, read now unless they were a moment ago. Of a copy that changed since
     /// the scan nothing is believed.
     pub(crate) fn group(&self, group: GroupNo) -> Arc<Group> {

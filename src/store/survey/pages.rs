@@ -1,7 +1,7 @@
 //! Single pages of a surveyed file: opened under the current entry or under that of the other
 //! copy, in place or from the journal of a rotation that was cut off.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::super::check::{GroupBuffer, Opener};
@@ -182,6 +182,32 @@ impl Survey {
                     && open_in_place(self.keyring(), page, &image.new, out)
             },
         )
+    }
+
+    /// Where pages of the rotation journal start that authenticate: index pages of the two newest
+    /// batches, and images that open.
+    pub(crate) fn journal_places(&self) -> HashSet<FileOffset> {
+        let mut places = HashSet::new();
+        let Some(root) = self.state.as_ref().map(|state| &state.root) else { return places };
+        let Some(journal) = Journal::of(root) else { return places };
+        let newest = root.rotation.batch;
+        for batch in [newest.saturating_sub(1), newest] {
+            for page in 0..journal.half.index_pages() {
+                let index =
+                    journal::read_index(&*self.medium, self.keyring(), journal, batch, page);
+                let Ok(Some(_)) = index else { break };
+                places.insert(journal.half.index_at(journal.start, batch, page));
+            }
+        }
+        let mut bytes = [0; PAGE_SIZE];
+        for (image, at) in self.journal.values().flatten() {
+            if matches!(journal::read_or_eof(&*self.medium, *at, &mut bytes), Ok(true))
+                && open_in_place(self.keyring(), image.page, &image.new, &mut bytes)
+            {
+                places.insert(*at);
+            }
+        }
+        places
     }
 
     fn page_zero(&self, out: &mut [u8; PAGE_SIZE]) -> PageVerdict {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::keys::RawKey;
-use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
+use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_BYTES, PAGE_SIZE};
 use crate::medium::MemoryMedium;
 use crate::store::{self, Store};
 
