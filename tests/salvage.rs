@@ -183,6 +183,7 @@ fn a_salvage_that_can_not_or_must_not_go_on_leaves_nothing_behind() {
     let pages = SMALL.draw_pages(&mut SeededRandom::new(3), 5);
     std::fs::write(&from, SMALL.damaged(&pages)).unwrap();
     let target = || SalvageTarget::Plain(to.clone());
+    let new_key = RawKey::new([9; 32]);
     let wrong = salvage(&from, &RawKey::new([1; 32]), target(), SalvageOptions::new());
     assert!(matches!(wrong, Err(SalvageError::Source(OpenError::WrongKey))), "{wrong:?}");
     let missing = salvage(&to, &key(), target(), SalvageOptions::new());
@@ -202,6 +203,16 @@ fn a_salvage_that_can_not_or_must_not_go_on_leaves_nothing_behind() {
         }
         assert!(matches!(done, Err(SalvageError::Stopped)));
         assert_eq!(file_names(directory.path()), ["damaged"]);
+        calls = 0;
+        let memory = MemoryMedium::new();
+        let in_memory = SalvageTarget::EncryptedMemory(memory.clone(), &new_key);
+        let options = SalvageOptions::new().progress(|_| {
+            calls += 1;
+            if calls == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let done = salvage(&from, &key(), in_memory, options);
+        assert!(matches!(done, Err(SalvageError::Stopped)));
+        assert!(memory.to_bytes().is_empty());
     }
     std::fs::remove_file(&to).unwrap();
     let held = std::fs::File::open(&from).unwrap();

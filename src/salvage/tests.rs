@@ -214,6 +214,24 @@ fn a_lost_page_costs_what_lies_below_it_and_nothing_else() {
 }
 
 #[test]
+fn what_is_lost_behind_the_last_value_of_a_large_leaf_costs_nothing() {
+    let medium = MemoryMedium::new();
+    let db = plain(&medium);
+    let write = db.begin_write().unwrap();
+    write.open_table(NUMBERS).unwrap().insert(1, &[7; 9_000][..]).unwrap();
+    write.commit().unwrap();
+    drop(db);
+    let mut pages = PlainPages::of(&medium);
+    let (tables, _, _) = pages.all_rows();
+    let leaf = pages.header().geometry.pages(tables[0].root.unwrap().at).unwrap();
+    assert_eq!(leaf.end - leaf.start, 4, "9,016 bytes in use of 16,384");
+    for (page, rows) in leaf.zip([0, 0, 0, 1]) {
+        pages.lost = BTreeSet::from([page]);
+        assert_eq!(pages.all_rows().1.len(), rows);
+    }
+}
+
+#[test]
 fn a_page_of_another_time_is_passed_over_and_no_bytes_lead_astray() {
     let medium = filled(1_000);
     let whole = PlainPages::of(&medium);
