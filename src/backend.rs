@@ -1,6 +1,6 @@
-//! Floor 7: the only file that implements `redb::StorageBackend` over a store. Turns redb's byte
-//! ranges into runs of pages and sends page 0 to the root record. redb asks for whole pages but for
-//! its header; any other range works too, through a page read, changed and written again.
+//! Floor 7: what redb sees of a store. Implements `redb::StorageBackend`, turns its byte ranges into
+//! runs of pages and sends page 0 to the root record. redb asks for whole pages but for its
+//! header; any other range works too, through a page read, changed and written again.
 //!
 //! Locks: the store has locked the whole medium before redb asks, so redb's request for the whole
 //! range is granted without doing anything, and its byte-range locks, which only its

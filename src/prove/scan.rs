@@ -122,23 +122,30 @@ impl Scan<'_> {
         std::iter::once(REDB_MAGIC).chain(given)
     }
 
-    // Everywhere, in headers too, and across the borders of pages.
+    // Everywhere, in headers too, and across the borders of pages; all patterns in one pass.
     fn search(&self, start: u64, end: u64, bytes: &[u8], found: &mut Found) {
-        for (number, pattern) in self.patterns().enumerate() {
-            let Some(first) = pattern.first() else { continue };
-            let candidates = bytes.iter().enumerate().filter(|(_, byte)| *byte == first);
-            for (at, _) in candidates {
-                let offset = start.saturating_add(at as u64);
-                let there = bytes.get(at..).is_some_and(|rest| rest.starts_with(pattern));
-                if there && offset < end {
-                    let what = match number.checked_sub(1) {
-                        None => Suspicion::RedbMagic,
-                        Some(number) => Suspicion::Pattern(number),
-                    };
-                    let kind = self.map.place(FileOffset(offset)).kind();
-                    let suspect = Suspect { offset: FileOffset(offset), kind, what };
-                    found.suspect(suspect, self.options.suspects_max);
-                }
+        let mut begins = [false; 256];
+        for first in self.patterns().filter_map(<[u8]>::first) {
+            if let Some(begins) = begins.get_mut(usize::from(*first)) {
+                *begins = true;
+            }
+        }
+        let begins = |byte: u8| begins.get(usize::from(byte)).copied().unwrap_or(false);
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| begins(**byte)) {
+            let offset = FileOffset(start.saturating_add(at as u64));
+            let rest = bytes.get(at..).unwrap_or_default();
+            if offset.0 >= end {
+                break;
+            }
+            for (number, _) in
+                self.patterns().enumerate().filter(|(_, pattern)| rest.starts_with(pattern))
+            {
+                let what = match number.checked_sub(1) {
+                    None => Suspicion::RedbMagic,
+                    Some(number) => Suspicion::Pattern(number),
+                };
+                let kind = self.map.place(offset).kind();
+                found.suspect(Suspect { offset, kind, what }, self.options.suspects_max);
             }
         }
     }

@@ -15,7 +15,7 @@ use super::report::Trees;
 use crate::error::Damage;
 use crate::layout::{self, PAGE_BYTES, PAGE_SIZE};
 use crate::store::{self, PageSet, PageVerdict, Survey, Under};
-use crate::units::PageNo;
+use crate::units::{CopyId, PageNo};
 
 /// Why trees are not checked where the progress callback stopped it.
 pub(super) const STOPPED: &str = "stopped";
@@ -181,7 +181,11 @@ impl Overlay {
             PageVerdict::Lost => Damage::LostPage { page },
             PageVerdict::DoesNotOpen => Damage::Page { page, offset },
             PageVerdict::Truncated => Damage::Truncated { offset },
-            PageVerdict::NoTagPage => Damage::TagPage { group: layout::place_of(page).0, offset },
+            PageVerdict::NoTagPage => {
+                let group = layout::place_of(page).0;
+                let copy = self.survey.named_copy(group).unwrap_or(CopyId::A);
+                Damage::TagPage { group, offset: layout::tag_page_start(group, copy) }
+            }
             PageVerdict::Unreadable(error) => {
                 let what = format!("{page} at {offset}: {error}");
                 self.changed().failed.get_or_insert(what);
