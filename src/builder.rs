@@ -3,9 +3,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +16,14 @@ use crate::error::OpenError;
 use crate::events::tell;
 use crate::keys::{Credential, KdfLimits};
 use crate::medium::{self, FileMedium, MappedMedium, Medium};
-use crate::random;
 use crate::secret::LockMemory;
 use crate::store::{self, Options, Recovery};
 
 mod checks;
 mod headers;
+mod new_file;
+
+pub(crate) use new_file::NewFile;
 
 pub use checks::{inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium};
 
@@ -267,22 +267,9 @@ impl Builder {
         path: &Path,
         create_on: impl FnOnce(FileMedium) -> Result<Database, OpenError>,
     ) -> Result<Database, OpenError> {
-        if path.symlink_metadata().is_ok() {
-            return Err(taken(path));
-        }
-        let temporary = temporary_beside(path)?;
-        let medium =
-            FileMedium::create_new(&temporary).map_err(|error| create_error(path, error))?;
-        let created = create_on(medium).and_then(|db| {
-            publish(&temporary, path)?;
-            Ok(db)
-        });
-        // Whatever happened, the temporary name goes; the database has its own by now, or failed.
-        let removed = fs::remove_file(&temporary);
-        let db = created?;
-        removed
-            .and_then(|()| sync_directory_of(path))
-            .map_err(OpenError::io("making the new file's name durable"))?;
+        let (file, medium) = NewFile::beside(path)?;
+        let db = create_on(medium)?;
+        file.publish()?;
         Ok(db)
     }
 
@@ -459,47 +446,4 @@ fn tell_of(recovery: &Recovery) {
             tag_pages = recovery.erased_tag_pages,
         );
     }
-}
-
-fn taken(path: &Path) -> OpenError {
-    if path.is_dir() {
-        OpenError::IsDirectory(path.to_owned())
-    } else {
-        OpenError::AlreadyExists(path.to_owned())
-    }
-}
-
-fn create_error(path: &Path, error: io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            OpenError::NotFound(directory_of(path).unwrap_or(path).to_owned())
-        }
-        _ => medium::file_error(path, error),
-    }
-}
-
-// Beside the file, so that both names are of one file system, and of a name nobody else has.
-fn temporary_beside(path: &Path) -> Result<PathBuf, OpenError> {
-    let random: [u8; 8] = random::array().map_err(OpenError::io("choosing a temporary name"))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}.creating", u64::from_le_bytes(random)));
-    Ok(path.with_file_name(name))
-}
-
-// A second name for the finished file; unlike a rename, it fails where the name is taken.
-fn publish(temporary: &Path, path: &Path) -> Result<(), OpenError> {
-    fs::hard_link(temporary, path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => taken(path),
-        _ => OpenError::io(
-            "giving the new file its name, for which the file system needs hard links",
-        )(error),
-    })
-}
-
-fn directory_of(path: &Path) -> Option<&Path> {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty())
-}
-
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    fs::File::open(directory_of(path).unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -18,6 +18,7 @@ mod credential;
 mod damage;
 mod key;
 mod rotation;
+mod salvage;
 
 pub use backup::BackupError;
 pub use convert::ConvertError;
@@ -27,6 +28,7 @@ pub use credential::{
 pub use damage::Damage;
 pub use key::{KeyError, SlotRefused};
 pub use rotation::RotationError;
+pub use salvage::SalvageError;
 
 /// Why a call on an open store failed.
 #[derive(Debug)]

@@ -43,6 +43,7 @@ pub mod medium;
 mod prove;
 mod random;
 mod rotation;
+mod salvage;
 mod secret;
 mod siv;
 mod store;
@@ -60,8 +61,8 @@ pub use builder::{
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
     AllOfError, BackupError, CodeError, ConvertError, Damage, Error, KeyError, OpenError,
-    ProviderError, ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError,
-    WrongGroups,
+    ProviderError, ProviderFailure, ProviderFault, RotationError, SalvageError, SlotRefused,
+    StoreError, WrongGroups,
 };
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
@@ -77,6 +78,10 @@ pub use redb;
 #[cfg(feature = "testkit")]
 pub use rotation::RotationSteps;
 pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
+pub use salvage::{
+    PageLoss, PageRange, SalvageHow, SalvageOptions, SalvageProgress, SalvageReport, SalvageStage,
+    SalvageTarget, SavedAs, SavedCommit, TableReport, salvage,
+};
 pub use secret::{Hardening, LockMemory, harden_process};
 pub use store::{HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
