@@ -289,6 +289,14 @@ impl ReadOnlyDatabase {
         self.store.key_status()
     }
 
+    /// [`Database::verify`] of a database that is open for reading only.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify(&self, options: &VerifyOptions) -> Result<Report, Error> {
+        Ok(verify::verify_store(&self.store, options)?)
+    }
+
     /// Closes the database and gives the lock back; reads still alive fail from then on.
     ///
     /// # Errors

@@ -255,6 +255,14 @@ fn a_file_says_what_it_claims_to_somebody_without_a_key() {
     ] {
         assert!(text.contains(phrase), "{phrase} in {text}");
     }
+    // An older copy beside it, as a header commit that was cut off leaves it.
+    let mut cut_off = before.clone();
+    cut_off[24] -= 1;
+    let crc = crc32fast::hash(&cut_off[..32_764]).to_le_bytes();
+    cut_off[32_764..32_768].copy_from_slice(&crc);
+    let newer = inspect_medium(MemoryMedium::from_bytes(cut_off)).unwrap();
+    assert!(matches!(&newer.copies[0], CopyLook::Whole(older) if *older.as_ref() != *claims));
+    assert_eq!(newer.header(), Some(claims), "the newer one is what an open would try");
     // Nothing is authenticated: an altered label with a mended checksum is shown, and can't reach
     // the terminal.
     let mut forged = before.clone();

@@ -49,9 +49,11 @@ pub(crate) fn verify_medium(
     complete &= walk.trees != Trees::NotChecked(trees::STOPPED);
     tally.pages.used = walk.used.as_ref().map(trees::count);
     tally.judge_pages(|page, bad| judge(&survey, &walk, page, bad));
-    if let Trees::Inconsistent(why) | Trees::Panicked(why) = &walk.trees {
-        let flaw = Flaw::Inconsistent(why.clone());
-        tally.add(Finding::new(Severity::Damage, Where::Trees, flaw));
+    match &walk.trees {
+        Trees::Inconsistent(why) | Trees::Panicked(why) => tally.add(of_trees(why)),
+        // At a page that is no finding by itself: it was given up, and is in use.
+        Trees::Stopped(why) if tally.counts.damage == 0 => tally.add(of_trees(why)),
+        _ => {}
     }
     let unlocked = survey.unlocked();
     Ok(Report {
@@ -71,6 +73,10 @@ pub(crate) fn verify_medium(
         pages: tally.pages,
         elapsed: began.elapsed(),
     })
+}
+
+fn of_trees(why: &str) -> Finding {
+    Finding::new(Severity::Damage, Where::Trees, Flaw::Inconsistent(why.to_owned()))
 }
 
 fn closed(survey: &Survey) -> bool {

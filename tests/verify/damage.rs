@@ -238,3 +238,38 @@ fn planted_damage_is_counted_exactly_and_listed_up_to_the_limit() {
     assert_eq!(report.findings[0].at, Where::Page(PageNo(1)));
     assert!(report.to_string().contains(&format!("and {} more", sealed + 1 - 7)));
 }
+
+/// A page that a rotation was told to give up is lost, and no finding by itself. In use it is
+/// damage all the same.
+#[test]
+fn a_page_in_use_that_was_given_up_is_damage() {
+    use crate::subject::{builder, key, verify_on};
+    use strongroom::medium::{Medium, MemoryMedium};
+
+    let file = closed_file();
+    let mut in_use = 0;
+    for page in pages(&file).step_by(7).take(30) {
+        let medium = MemoryMedium::from_bytes(file.clone());
+        let db = builder().open_on(medium.clone(), &key()).unwrap();
+        let at = Part::DataPage(PageNo(page)).bytes().start + 99;
+        medium.write_at(at, &[file[at as usize] ^ 1]).unwrap();
+        let rotation = db.rotate().unwrap();
+        if rotation.wait().is_err() {
+            rotation.give_up_unreadable();
+            assert_eq!(rotation.wait().unwrap().lost, 1);
+        }
+        if db.close().is_err() {
+            continue; // redb wanted the page to note what is free
+        }
+        let (report, reads) = (verify_on(medium.clone()), reads_whole(&medium.to_bytes()));
+        assert_eq!((report.pages.bad, report.is_sound()), (0, reads.is_ok()), "{page}: {report}");
+        if let Err(error) = reads {
+            assert!(error.to_string().contains("was lost"), "{error}");
+            assert_eq!(places(&report), [(Severity::Damage, Where::Trees)], "{report}");
+            assert_eq!(report.pages.lost, 1);
+            in_use += 1;
+        }
+    }
+    println!("figure: verify, pages given up in use and called damage = {in_use}");
+    assert!(in_use > 2);
+}

@@ -16,7 +16,7 @@ fn root_records_and_tag_pages_sealed_anew_never_panic() {
     let unclean = history(false);
     let files = [closed_file(), unclean.image(unclean.last())];
     let (mut told, mut refused) = (0, 0);
-    for seed in 0..many(600) {
+    for seed in 0..many(400) {
         let mut random = SeededRandom::new(seed);
         let mut file = files[(seed % 2) as usize].clone();
         let insider = Insider::new(&file, &key()).unwrap();
@@ -51,7 +51,7 @@ fn root_records_and_tag_pages_sealed_anew_never_panic() {
 fn authentic_pages_that_make_no_sense_are_called_inconsistent_trees() {
     let original = closed_file();
     let (mut sound, mut inconsistent, mut panicked) = (0, 0, 0);
-    for seed in 0..many(300) {
+    for seed in 0..many(150) {
         let mut random = SeededRandom::new(seed);
         let medium = MemoryMedium::from_bytes(original.clone());
         let backend = EncryptedBackend::open_on(medium.clone(), &key()).unwrap();

@@ -25,7 +25,7 @@ fn beside_a_writer_readers_and_a_rotation_nothing_is_found() {
     builder.tag_cache_size(0).seal_reserve(50).rotation_batch(126);
     let db = builder.create_on(YieldingMedium::new(medium, 7), &key()).unwrap();
     fill(&db);
-    let (done, rounds, commits) = (AtomicBool::new(false), many(150), AtomicU64::new(0));
+    let (done, rounds, commits) = (AtomicBool::new(false), many(100), AtomicU64::new(0));
     let (mut pages, mut rotations) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -145,6 +145,8 @@ fn a_file_is_shared_with_readers_and_refused_beside_a_writer() {
     let report = verified().unwrap();
     assert!(report.is_spotless(), "{report}");
     assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before);
+    let report = reader.verify(&VerifyOptions::new()).unwrap();
+    assert!(report.is_spotless() && report.online, "{report}");
     drop(reader);
     // The lock is given back.
     builder().open(&path, &key()).unwrap().close().unwrap();
