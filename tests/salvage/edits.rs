@@ -23,6 +23,9 @@ fn check(image: Vec<u8>, how: SalvageHow, case: &str) -> usize {
 }
 
 fn edit(image: &mut Vec<u8>, random: &mut SeededRandom) {
+    if image.len() < PAGE {
+        return;
+    }
     let pages = (image.len() / PAGE) as u64;
     let at = random.below(image.len() as u64 + 1) as usize;
     let page = random.below(pages) as usize * PAGE;

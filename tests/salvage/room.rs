@@ -20,6 +20,8 @@ pub const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("numbers
 pub const PLACES: TableDefinition<'_, (u32, &str), Option<u16>> = TableDefinition::new("places");
 pub const TAGS: MultimapTableDefinition<'_, u64, &str> = MultimapTableDefinition::new("tags");
 
+pub const TABLES: [&str; 4] = ["notes", "numbers", "places", "tags"];
+
 /// Table, key, value.
 pub type Row = (&'static str, Vec<u8>, Vec<u8>);
 pub type Rows = BTreeSet<Row>;
@@ -60,7 +62,7 @@ impl Room {
     pub fn has_held(&self, rows: &Rows, whole: bool) -> bool {
         let held = |rows: &Rows| self.states.iter().any(|state| rows.is_subset(state));
         let table = |name| rows.iter().filter(|row| row.0 == name).cloned().collect::<Rows>();
-        let tables = ["notes", "numbers", "places", "tags"].map(table);
+        let tables = TABLES.map(table);
         assert_eq!(tables.iter().map(Rows::len).sum::<usize>(), rows.len());
         if whole { held(rows) } else { tables.iter().all(held) }
     }
