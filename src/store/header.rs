@@ -37,29 +37,15 @@ impl Found {
 /// # Errors
 /// Says what the bytes are where neither is a header copy that can be tried.
 pub(crate) fn read(medium: &dyn Medium) -> Result<Found, OpenError> {
-    choose(&read_copies(medium)?)
-}
-
-/// The bytes of both copies as they stand.
-///
-/// # Errors
-/// The medium's.
-pub(super) fn read_copies(medium: &dyn Medium) -> Result<[Box<HeaderBytes>; 2], OpenError> {
     let len = medium.len().map_err(OpenError::io("measuring the file"))?;
     if len == 0 {
         return Err(OpenError::Empty);
     }
-    Ok([read_copy(medium, len, CopyId::A)?, read_copy(medium, len, CopyId::B)?])
-}
-
-/// Takes the highest generation, as [`read`] does.
-///
-/// # Errors
-/// As [`read`].
-pub(super) fn choose([a_bytes, b_bytes]: &[Box<HeaderBytes>; 2]) -> Result<Found, OpenError> {
-    let a = UnverifiedHeader::decode(a_bytes, CopyId::A);
-    let b = UnverifiedHeader::decode(b_bytes, CopyId::B);
-    for (fault, bytes) in [(a.as_ref().err(), a_bytes), (b.as_ref().err(), b_bytes)] {
+    let a_bytes = read_copy(medium, len, CopyId::A)?;
+    let a = UnverifiedHeader::decode(&a_bytes, CopyId::A);
+    let b_bytes = read_copy(medium, len, CopyId::B)?;
+    let b = UnverifiedHeader::decode(&b_bytes, CopyId::B);
+    for (fault, bytes) in [(a.as_ref().err(), &a_bytes), (b.as_ref().err(), &b_bytes)] {
         // A whole copy that says "not for you" is believed, even beside one of ours: a newer
         // version may have been cut off while it upgraded the file.
         if let Some(fault) = fault
@@ -74,7 +60,7 @@ pub(super) fn choose([a_bytes, b_bytes]: &[Box<HeaderBytes>; 2]) -> Result<Found
         }
         (Ok(a), b) => Ok(Found { newest: a, other: b.ok() }),
         (Err(_), Ok(newest)) => Ok(Found { newest, other: None }),
-        (Err(a), Err(b)) => Err(neither(a_bytes, a, b)),
+        (Err(a), Err(b)) => Err(neither(&a_bytes, a, b)),
     }
 }
 

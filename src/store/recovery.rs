@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::debris::PageSet;
 use super::guard::Guard;
-use super::header::Found;
 use super::scan::{self, ScannedPair, TagPages};
 use super::state::State;
 use super::sync::RESERVE_MIN;
@@ -22,7 +21,7 @@ use crate::format::clean_index::Row;
 use crate::format::copies::{self, RootChoice};
 use crate::format::record::SealedRecord;
 use crate::format::root_record::RootRecord;
-use crate::keys::{self, Credential, Keyring, Unlocked};
+use crate::keys::{self, Credential, Keyring};
 use crate::layout::{self, PAGE_BYTES, PREAMBLE_BYTES};
 use crate::locks::{AtomicU64, Mutex};
 use crate::medium::{LockKind, Medium};
@@ -92,11 +91,21 @@ pub(super) fn open(
     if medium.len().map_err(OpenError::io("measuring the file"))? == 0 {
         return Err(OpenError::Empty);
     }
-    let (found, unlocked) = unlock(&*medium, provider, options, read_only)?;
+    if !read_only && !options.holes.no_sync_at_open() {
+        // Bytes that were written but not made durable before a crash of the process are readable
+        // now and may be gone after a power cut: make them durable before believing them.
+        medium.sync().map_err(OpenError::io("syncing the file before reading it"))?;
+        medium.reached("recovery: after fsync");
+    }
+    drop_cache(&*medium, options, PREAMBLE_CACHE_BYTES)?;
+
+    let found = header::read(&*medium)?;
+    let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
     refuse_cut_preamble(&*medium)?;
-    let (a, b) = roots::read_both(&*medium, keyring)?;
+    let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
+    let (a, b) = (a?, b?);
     let unreadable_root = a.is_none() || b.is_none();
     let choice = copies::choose_root(a, b)?;
     let stale_header = found.stale(&unlocked).filter(|_| !read_only);
@@ -146,43 +155,6 @@ pub(super) fn open(
             recover_rotation(store, &root)
         }
     }
-}
-
-// Looks at the file as the system shows it. Where that is a clean close to the end, header and root
-// record each twice and alike, it is durable: the second copy of either was written only after an
-// `fsync` had returned that covers the first and all before it. Else it may be what a crash of the
-// process left, readable now and gone after a power cut, or what a failed `fsync` left in the
-// cache: it is made durable, the cache is dropped, and only what is read then is believed.
-fn unlock(
-    medium: &dyn Medium,
-    provider: &dyn Credential,
-    options: &Options,
-    read_only: bool,
-) -> Result<(Found, Unlocked), OpenError> {
-    let try_these = |copies| {
-        let found = header::choose(copies)?;
-        let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
-        Ok((found, unlocked))
-    };
-    let seen = header::read_copies(medium)?;
-    let unlocked = try_these(&seen);
-    if unlocked.as_ref().is_ok_and(|(found, unlocked)| ends_in_a_close(medium, found, unlocked)) {
-        return unlocked;
-    }
-    if !read_only && !options.holes.no_sync_at_open() {
-        medium.sync().map_err(OpenError::io("syncing the file before reading it"))?;
-        medium.reached("recovery: after fsync");
-    }
-    drop_cache(medium, options, PREAMBLE_CACHE_BYTES)?;
-    let copies = header::read_copies(medium)?;
-    if copies == seen { unlocked } else { try_these(&copies) }
-}
-
-fn ends_in_a_close(medium: &dyn Medium, found: &Found, unlocked: &Unlocked) -> bool {
-    let choice =
-        roots::read_both(medium, &unlocked.keyring).map(|(a, b)| copies::choose_root(a, b));
-    let alike = matches!(choice, Ok(Ok(RootChoice::Clean { heal_other: false, .. })));
-    alike && found.stale(unlocked).is_none()
 }
 
 // Pages that a rotation was overwriting; what its journal brings back is named by the sync that

@@ -41,14 +41,6 @@ pub(super) fn read(
     Ok(Some(root))
 }
 
-/// Both copies as found.
-pub(super) fn read_both(
-    medium: &dyn Medium,
-    keyring: &Keyring,
-) -> Result<(Option<RootRecord>, Option<RootRecord>), OpenError> {
-    Ok((read(medium, keyring, CopyId::A)?, read(medium, keyring, CopyId::B)?))
-}
-
 impl Store {
     /// Seals and writes a root record; not durable before the next `fsync`.
     pub(super) fn write_root(&self, root: &RootRecord, copy: CopyId) -> Result<(), StoreError> {
