@@ -19,9 +19,14 @@ use crate::keys::{Credential, KdfLimits};
 use crate::medium::{FileMedium, Medium};
 use crate::random;
 use crate::secret::LockMemory;
-use crate::store::{self, Options};
+use crate::store::{self, Options, Store};
 
+mod anchors;
 mod headers;
+
+pub use anchors::RollbackAccepted;
+
+use anchors::Outside;
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
@@ -41,6 +46,7 @@ pub struct Builder {
     repair_callback: Option<RepairCallback>,
     resume_rotation: bool,
     auto_rotate: bool,
+    outside: Outside,
 }
 
 impl fmt::Debug for Builder {
@@ -70,6 +76,7 @@ impl Builder {
             repair_callback: None,
             resume_rotation: true,
             auto_rotate: false,
+            outside: Outside::default(),
         }
     }
 
@@ -299,14 +306,20 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let store = Arc::new(store::open(Arc::new(medium), key, &self.options)?);
+        let witness = self.outside.witness();
+        let store = store::open(Arc::new(medium), key, &self.options, &witness)?;
+        let db = self.open_over(Arc::new(store))?;
+        db.tend_keys(self.resume_rotation, self.auto_rotate);
+        Ok(db)
+    }
+
+    // redb's open, and the end of the recovery that it is a part of.
+    fn open_over(&self, store: Arc<Store>) -> Result<Database, OpenError> {
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let (redb, walked) = self.watched_redb();
         let db = redb.create_with_backend(backend)?;
         let recovered = store.end_recovery(walked.get())?;
-        let db = Database::new(db, store, recovered);
-        db.tend_keys(self.resume_rotation, self.auto_rotate);
-        Ok(db)
+        Ok(Database::new(db, store, recovered))
     }
 
     /// Opens an existing, cleanly closed database on a medium for reading only.
@@ -318,7 +331,9 @@ impl Builder {
         medium: impl Medium,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let store = Arc::new(store::open_read_only(Arc::new(medium), key, &self.options)?);
+        let witness = self.outside.witness();
+        let store = store::open_read_only(Arc::new(medium), key, &self.options, &witness)?;
+        let store = Arc::new(store);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
             // redb's word for "the last writer did not finish": nothing was aborted here.
@@ -363,6 +378,12 @@ impl Database {
     pub fn builder() -> Builder {
         Builder::new()
     }
+}
+
+// An existing file, opened for reading and writing.
+fn existing(path: &Path) -> Result<FileMedium, OpenError> {
+    refuse_special_file(path)?;
+    FileMedium::open(path).map_err(|error| file_error(path, error))
 }
 
 fn refuse_special_file(path: &Path) -> Result<(), OpenError> {

@@ -22,6 +22,7 @@
 //! against whom is in docs/threat-model.md. Not audited.
 
 mod admin;
+mod anchor;
 mod backend;
 mod builder;
 mod clock;
@@ -44,13 +45,17 @@ mod units;
 mod wire;
 
 pub use admin::AdminSession;
+pub use anchor::{Anchor, FileAnchor, MemoryAnchor};
 pub use backend::EncryptedBackend;
-pub use builder::Builder;
+pub use builder::{Builder, RollbackAccepted};
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, CodeError, Damage, Error, KeyError, OpenError, ProviderError, ProviderFailure,
-    ProviderFault, RotationError, SlotRefused, StoreError, WrongGroups,
+    AllOfError, AnchorError, AnchorFault, CodeError, Damage, Error, KeyError, OpenError,
+    ProviderError, ProviderFailure, ProviderFault, RotationError, SlotRefused, StoreError,
+    TokenError, WrongGroups,
 };
+pub use format::anchor_binding::AnchorPolicy;
+pub use format::checkpoint::CheckpointToken;
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
 pub use format::policy::Policy;
@@ -64,7 +69,7 @@ pub use redb;
 pub use rotation::RotationSteps;
 pub use rotation::{Completion, Progress, Rotation, RotationState, Throttle};
 pub use secret::{Hardening, LockMemory, harden_process};
-pub use store::{HeaderRestored, Recovery, TurnBack};
+pub use store::{AnchorStatus, HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
 
 /// The README's examples are tests.

@@ -4,9 +4,10 @@
 //!
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
-//! Locks, always taken in this order: `committing` (one header commit at a time), `sweep` (one step
-//! of a key rotation, or a change of length), `syncing` (one sync at a time), `resizing` (writes
-//! share it, a change of length has it alone), `state` (briefly, never across I/O).
+//! Locks, always taken in this order: `committing` (one header commit at a time), `anchoring` (the
+//! anchor is asked; held across syncs that count), `sweep` (one step of a key rotation, or a change
+//! of length), `syncing` (one sync at a time), `resizing` (writes share it, a change of length has
+//! it alone), `state` (briefly, never across I/O).
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,8 @@ use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
 mod administration;
+mod anchoring;
+mod checkpoint;
 mod close;
 mod create;
 mod debris;
@@ -42,15 +45,19 @@ mod sync;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod witness;
 
+pub use anchoring::AnchorStatus;
 pub use recovery::Recovery;
 pub use restore::{HeaderRestored, TurnBack};
 
 pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
+pub(crate) use witness::Witness;
 
 pub(crate) use guard::Recovered;
 
+use anchoring::Bound;
 use guard::Guard;
 use journal::Sweep;
 use state::State;
@@ -110,6 +117,10 @@ pub(crate) struct Store {
     seal_reserve: Option<u64>,
     batch_pages: usize,
     committing: Mutex<()>,
+    /// The anchor, if the file is bound to one; held while it is asked.
+    anchoring: Mutex<Option<Bound>>,
+    /// What there is to say of it without waiting for it.
+    anchor_status: Mutex<Option<AnchorStatus>>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
     resizing: RwLock<()>,
@@ -227,6 +238,8 @@ impl Store {
             seal_reserve: options.seal_reserve,
             batch_pages: options.batch_pages.clamp(group, journal::BATCH_PAGES_MAX),
             committing: Mutex::new(()),
+            anchoring: Mutex::new(None),
+            anchor_status: Mutex::new(None),
             sweep: Mutex::default(),
             syncing: Mutex::new(()),
             resizing: RwLock::new(()),
@@ -387,8 +400,9 @@ pub(crate) fn open(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
     options: &Options,
+    witness: &Witness,
 ) -> Result<Store, OpenError> {
-    recovery::open(medium, provider, options, false)
+    recovery::open(medium, provider, options, witness, false)
 }
 
 /// Opens an existing, cleanly closed store for reading; changes nothing.
@@ -399,8 +413,9 @@ pub(crate) fn open_read_only(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
     options: &Options,
+    witness: &Witness,
 ) -> Result<Store, OpenError> {
-    recovery::open(medium, provider, options, true)
+    recovery::open(medium, provider, options, witness, true)
 }
 
 pub(crate) use create::create;

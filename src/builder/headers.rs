@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Builder, file_error, refuse_special_file};
+use super::{Builder, existing};
 use crate::backend::EncryptedBackend;
 use crate::database::Database;
 use crate::error::{KeyError, OpenError};
 use crate::keys::{Credential, SlotHint};
-use crate::medium::{FileMedium, Medium};
+use crate::medium::Medium;
 use crate::store::{self, HeaderRestored, Recovered, TurnBack};
 
 impl Builder {
@@ -132,9 +132,4 @@ impl Builder {
     ) -> Result<HeaderRestored, KeyError> {
         store::recover(Arc::new(medium), key, &self.options, turn_back)
     }
-}
-
-fn existing(path: &Path) -> Result<FileMedium, OpenError> {
-    refuse_special_file(path)?;
-    FileMedium::open(path).map_err(|error| file_error(path, error))
 }

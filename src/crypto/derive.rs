@@ -48,12 +48,16 @@ pub(crate) enum Purpose {
     Digest,
     /// Data key -> seals index pages of the rotation journal.
     Journal,
+    /// An anchor's identity -> 32 bytes in the clear that tell another anchor from it.
+    AnchorIdentity,
+    /// Digest subkey, with what a root record says -> the digest of a checkpoint token.
+    Checkpoint,
 }
 
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
@@ -72,6 +76,8 @@ impl Purpose {
         Self::CleanIndex,
         Self::Digest,
         Self::Journal,
+        Self::AnchorIdentity,
+        Self::Checkpoint,
     ];
 
     /// The context string: part of the format, never changed, never used twice.
@@ -95,6 +101,8 @@ impl Purpose {
             Self::CleanIndex => "strongroom 2026-11 clean-index v1",
             Self::Digest => "strongroom 2026-11 digest v1",
             Self::Journal => "strongroom 2026-11 journal v1",
+            Self::AnchorIdentity => "strongroom 2026-11 anchor-identity v1",
+            Self::Checkpoint => "strongroom 2026-11 checkpoint v1",
         }
     }
 }

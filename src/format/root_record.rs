@@ -65,6 +65,10 @@ pub(crate) struct RootRecord {
     pub(crate) digest: Digest,
     pub(crate) tail: Tail,
     pub(crate) rotation: RotationHint,
+    /// Stops an older state of the whole file, together with the anchor; 0 where there is none.
+    pub(crate) count: u64,
+    /// The sync that first had this count; 0 where there is none.
+    pub(crate) counted_at: SyncSeq,
     /// The first 2048 bytes of redb's page 0: the only page that redb overwrites in place.
     pub(crate) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
 }
@@ -105,7 +109,9 @@ impl RootRecord {
         writer.u64(self.rotation.batch);
         writer.u64(self.rotation.resealed);
         writer.u64(self.rotation.lost);
-        writer.skip(2048 - 192);
+        writer.u64(self.count);
+        writer.u64(self.counted_at.0);
+        writer.skip(2048 - 208);
         writer.bytes(&*self.page_zero);
         writer.finish();
         body
@@ -147,7 +153,11 @@ impl RootRecord {
             resealed: reader.u64()?,
             lost: reader.u64()?,
         };
-        reader.zeros(2048 - 192)?;
+        let (count, counted_at) = (reader.u64()?, SyncSeq(reader.u64()?));
+        if (count == 0) != (counted_at.0 == 0) || counted_at > sync {
+            return Err(Malformed("an anchor count that makes no sense"));
+        }
+        reader.zeros(2048 - 208)?;
         let page_zero = Box::new(reader.array()?);
         reader.finish()?;
         let root = Self {
@@ -163,6 +173,8 @@ impl RootRecord {
             digest,
             tail,
             rotation,
+            count,
+            counted_at,
             page_zero,
         };
         root.check_geometry()?;
@@ -213,6 +225,8 @@ pub(crate) mod tests {
             digest: Digest([9; 32]),
             tail: Tail::None,
             rotation: RotationHint::default(),
+            count: 0,
+            counted_at: SyncSeq(0),
             page_zero,
         }
     }
@@ -230,6 +244,7 @@ pub(crate) mod tests {
             resealed: 5,
             lost: 6,
         };
+        (root.count, root.counted_at) = (7, SyncSeq(2));
         assert_eq!(RootRecord::decode(&root.encode(), Epoch(1)), Ok(root));
     }
 
@@ -241,6 +256,17 @@ pub(crate) mod tests {
                 RootRecord::decode(&root.encode(), Epoch(1)).is_err(),
                 "{logical_len} {groups}"
             );
+        }
+    }
+
+    #[test]
+    fn an_anchor_count_belongs_to_a_sync_that_was() {
+        for (count, counted_at, good) in
+            [(0, 0, true), (1, 3, true), (1, 2, true), (0, 1, false), (1, 0, false), (1, 4, false)]
+        {
+            let root = RootRecord { count, counted_at: SyncSeq(counted_at), ..example(3) };
+            let decoded = RootRecord::decode(&root.encode(), Epoch(1));
+            assert_eq!(decoded.is_ok(), good, "{count} {counted_at}");
         }
     }
 

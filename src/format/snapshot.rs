@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::anchor_binding::{AnchorBinding, AnchorPolicy};
 use super::associated_data::{Place, associated_data};
 use super::clean_index::{self, Row};
 use super::completion::Completion;
@@ -108,6 +109,8 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         digest,
         tail: Tail::CleanIndex { first: 40, pages: 1 },
         rotation: RotationHint::default(),
+        count: 7,
+        counted_at: SyncSeq(4),
         page_zero: Box::new([0xDD; layout::PAGE_ZERO_SIZE]),
     };
     let row = Row { sync: SyncSeq(5), tag: [0xCC; 16], copy: CopyId::B };
@@ -121,7 +124,7 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         ("journal index", journal::encode(9, &[image]), index_page),
     ];
     for (name, body, place) in records {
-        writeln!(out, "{name}, plain {}", hex(body.bytes().get(..160).unwrap_or(&[])))?;
+        writeln!(out, "{name}, plain {}", hex(body.bytes().get(..176).unwrap_or(&[])))?;
         let sealed: SealedRecord = Body::seal(body, &key, NONCE, FILE, Epoch(1), place);
         writeln!(out, "{name}, sealed {}", hex(sealed.bytes().get(..64).unwrap_or(&[])))?;
         writeln!(out, "{name}, whole page BLAKE3 {}", blake3_of(&sealed))?;
@@ -170,7 +173,12 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
             check: [0xBB; 16],
         }],
         root_escrow: Some(wrapped(0xCC)),
-        anchor_binding: [0; 64],
+        anchor: Some(AnchorBinding {
+            identity: [0x12; 32],
+            since: Generation(1),
+            first: 6,
+            policy: AnchorPolicy { seconds: 60, ..AnchorPolicy::every_commit() },
+        }),
         clock_high_water: 1_795_000_000,
         next_epoch: Epoch(2),
         rotations: vec![Completion {

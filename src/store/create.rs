@@ -53,6 +53,8 @@ fn blank_root(unlocked: &Unlocked) -> RootRecord {
         digest: Digest::default(),
         tail: Tail::None,
         rotation: RotationHint::default(),
+        count: 0,
+        counted_at: SyncSeq(0),
         page_zero: Box::new([0; PAGE_ZERO_SIZE]),
     }
 }

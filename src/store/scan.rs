@@ -171,6 +171,8 @@ mod tests {
             digest: Digest::default(),
             tail: Tail::None,
             rotation: RotationHint::default(),
+            count: 0,
+            counted_at: SyncSeq(0),
             page_zero,
         }
     }

@@ -10,7 +10,7 @@ use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
 use crate::keys::Keyring;
 use crate::layout::{JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
-use crate::units::{CopyId, FileOffset, Generation, GroupNo};
+use crate::units::{CopyId, FileOffset, Generation, GroupNo, SyncSeq};
 
 /// The root record that a crash now would leave, and which copy it is.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) groups: u64,
     pub(super) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
     pub(super) generation: Generation,
+    /// The anchor count that the next root record carries.
+    pub(super) count: u64,
     /// Something besides tag pages changed since the durable root.
     pub(super) dirty: bool,
     /// The length shrank: the file may be cut once that is durable.
@@ -89,6 +91,7 @@ impl State {
             groups: root.groups,
             page_zero: root.page_zero.clone(),
             generation: root.generation,
+            count: root.count,
             rotation: root.rotation,
             durable: Durable { root, copy },
             rows,
@@ -243,6 +246,12 @@ impl State {
             groups: self.groups,
             sealed_pages,
             tail: self.journal.map_or(Tail::None, Journal::tail),
+            count: self.count,
+            counted_at: match self.count {
+                0 => SyncSeq(0),
+                count if count == durable.count => durable.counted_at,
+                _ => sync,
+            },
             page_zero,
             ..durable.clone()
         };
