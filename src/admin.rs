@@ -4,10 +4,15 @@
 
 use std::fmt;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::anchor::{ANCHOR_TIMEOUT, Anchor, AskedAnchor};
 use crate::error::{KeyError, StoreError};
+use crate::format::anchor_binding::AnchorPolicy;
 use crate::format::policy::Policy;
 use crate::keys::{AdminKey, Change, Credential, Revoked, SlotHint, SlotInfo, SlotSpec, Unlocked};
-use crate::store::{AdminSeat, Store};
+use crate::store::{AdminSeat, AnchorStatus, Store};
 use crate::units::SlotId;
 
 /// May change key slots and policy until it is dropped ([`Database::admin`]). Each call that
@@ -20,6 +25,7 @@ use crate::units::SlotId;
 pub struct AdminSession<'db> {
     store: &'db Store,
     key: AdminKey,
+    anchor_timeout: Duration,
     _seat: AdminSeat<'db>,
 }
 
@@ -39,7 +45,7 @@ impl<'db> AdminSession<'db> {
     ) -> Result<Self, KeyError> {
         let seat = store.take_admin_seat()?;
         let key = store.unlock_admin(credential, hint)?;
-        Ok(Self { store, key, _seat: seat })
+        Ok(Self { store, key, anchor_timeout: ANCHOR_TIMEOUT, _seat: seat })
     }
 
     // One header commit; what else came of the change is handed out once it is durable.
@@ -174,6 +180,54 @@ impl<'db> AdminSession<'db> {
         })?;
         self.key = key;
         Ok(revoked)
+    }
+
+    /// Binds the file to an anchor: from here on every open takes it
+    /// ([`Builder::anchor`](crate::Builder::anchor)), and a file that was put back to an older state
+    /// is refused. One anchor serves one file.
+    ///
+    /// The anchor answers before anything is changed. Should it fail after that, the file is bound
+    /// and [`AnchorStatus::is_level`] is false: it is asked again at the next commits. After a
+    /// crash the file is bound, or it is not.
+    ///
+    /// # Errors
+    /// [`AnchorError`](crate::AnchorError) in [`KeyError::Open`]: bound already, a policy that never
+    /// counts, or the anchor does not answer.
+    pub fn bind_anchor(
+        &mut self,
+        anchor: Arc<dyn Anchor>,
+        policy: AnchorPolicy,
+    ) -> Result<AnchorStatus, KeyError> {
+        let offer = self.store.offer(AskedAnchor { anchor, timeout: self.anchor_timeout })?;
+        self.store.bind_anchor(&self.key, &offer, policy)?;
+        self.store
+            .anchor_status()
+            .ok_or(KeyError::Store(StoreError::Misuse("a bind that bound not")))
+    }
+
+    /// Changes when the count of a bound file goes up.
+    ///
+    /// # Errors
+    /// [`AnchorError`](crate::AnchorError) in [`KeyError::Open`]: not bound, or a policy that never
+    /// counts.
+    pub fn set_anchor_policy(&mut self, policy: AnchorPolicy) -> Result<(), KeyError> {
+        self.store.rebind(&self.key, Some(policy))
+    }
+
+    /// Lets go of the anchor. From here on the file opens without it, and with it no more; a state
+    /// that is put back is not noticed. The anchor stays where it stands.
+    ///
+    /// # Errors
+    /// [`AnchorError`](crate::AnchorError) in [`KeyError::Open`]: not bound.
+    pub fn unbind_anchor(&mut self) -> Result<(), KeyError> {
+        self.store.rebind(&self.key, None)
+    }
+
+    /// How long the anchor may take for one answer, 30 seconds unless set, in
+    /// [`AdminSession::bind_anchor`] and until the database is closed.
+    pub fn anchor_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.anchor_timeout = timeout;
+        self
     }
 
     /// Changes the root key and wraps every data key and slot anew, in one commit that costs the

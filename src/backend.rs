@@ -17,7 +17,7 @@ use crate::keys::Credential;
 use crate::layout::{PAGE_BYTES, PAGE_SIZE, PAGE_ZERO_SIZE};
 use crate::locks::Mutex;
 use crate::medium::Medium;
-use crate::store::{self, Options, Recovery, Store};
+use crate::store::{self, Options, Recovery, Store, Witness};
 use crate::units::PageNo;
 
 /// The encrypting storage backend without a database on it.
@@ -57,7 +57,7 @@ impl EncryptedBackend {
         key: &dyn Credential,
         options: &Options,
     ) -> Result<Self, OpenError> {
-        let store = store::open(Arc::new(medium), key, options)?;
+        let store = store::open(Arc::new(medium), key, options, &Witness::default())?;
         store.end_guard_strictly()?;
         Ok(Self::over(Arc::new(store)))
     }

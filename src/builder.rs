@@ -17,8 +17,9 @@ use crate::events::tell;
 use crate::keys::{Credential, KdfLimits};
 use crate::medium::{self, FileMedium, MappedMedium, Medium};
 use crate::secret::LockMemory;
-use crate::store::{self, Options, Recovery};
+use crate::store::{self, Options, Recovery, Store};
 
+mod anchors;
 mod checks;
 mod headers;
 mod new_file;
@@ -26,6 +27,10 @@ mod new_file;
 pub(crate) use new_file::NewFile;
 
 pub use checks::{inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium};
+
+pub use anchors::RollbackAccepted;
+
+use anchors::Outside;
 
 type RepairCallback = Rc<dyn Fn(&mut RepairSession)>;
 
@@ -46,6 +51,7 @@ pub struct Builder {
     resume_rotation: bool,
     auto_rotate: bool,
     memory_map: bool,
+    outside: Outside,
 }
 
 impl fmt::Debug for Builder {
@@ -76,6 +82,7 @@ impl Builder {
             resume_rotation: true,
             auto_rotate: false,
             memory_map: false,
+            outside: Outside::default(),
         }
     }
 
@@ -348,14 +355,20 @@ impl Builder {
         medium: Arc<dyn Medium>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let store = Arc::new(store::open(medium, key, &self.options)?);
+        let witness = self.outside.witness();
+        let store = store::open(medium, key, &self.options, &witness)?;
+        let db = self.open_over(Arc::new(store))?;
+        db.tend_keys(self.resume_rotation, self.auto_rotate);
+        Ok(db)
+    }
+
+    // redb's open, and the end of the recovery that it is a part of.
+    fn open_over(&self, store: Arc<Store>) -> Result<Database, OpenError> {
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let (redb, walked) = self.watched_redb();
         let db = redb.create_with_backend(backend)?;
         let recovered = store.end_recovery(walked.get())?;
-        let db = Database::new(db, store, recovered);
-        db.tend_keys(self.resume_rotation, self.auto_rotate);
-        Ok(db)
+        Ok(Database::new(db, store, recovered))
     }
 
     /// Opens an existing, cleanly closed database on a medium for reading only.
@@ -375,7 +388,8 @@ impl Builder {
         medium: Arc<dyn Medium>,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let store = Arc::new(store::open_read_only(medium, key, &self.options)?);
+        let witness = self.outside.witness();
+        let store = Arc::new(store::open_read_only(medium, key, &self.options, &witness)?);
         let backend = EncryptedBackend::over(Arc::clone(&store));
         let db = self.redb().open_read_only_with_backend(backend).map_err(|error| match error {
             // redb's word for "the last writer did not finish": nothing was aborted here.

@@ -5,10 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::admin::AdminSession;
-use crate::error::{Error, KeyError, OpenError, RotationError};
-use crate::keys::{Credential, KeyStatus, SlotHint, SlotInfo};
+use crate::anchor::AskedAnchor;
+use crate::error::{AnchorError, Error, KeyError, OpenError, RotationError};
+use crate::format::checkpoint::CheckpointToken;
+use crate::keys::{AdminKey, Credential, KeyStatus, SlotHint, SlotInfo};
 use crate::rotation::{Rotation, RotationSeat};
-use crate::store::{Recovered, Recovery, Store};
+use crate::store::{AnchorStatus, Recovered, Recovery, Store};
 use crate::units::Epoch;
 use crate::verify::{self, Report, VerifyOptions};
 
@@ -103,12 +105,69 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError::TransactionInProgress`] while a write transaction is alive, which then closes
-    /// the database when it ends. After any other error the next open recovers.
+    /// the database when it ends. [`AnchorError::Behind`] where the file is bound to an anchor that
+    /// has not acknowledged its count: all is durable and closed, and the next open with the anchor
+    /// catches up. After any other error the next open recovers.
     pub fn close(self) -> Result<(), OpenError> {
-        self.db.close()?;
+        let Self { db, store, rotation, .. } = self;
+        db.close()?;
         // The worker holds keys: it is gone before this returns.
-        self.rotation.wait_for_worker();
-        Ok(())
+        rotation.wait_for_worker();
+        match store.anchor_status().filter(|status| !status.is_level()) {
+            None => Ok(()),
+            Some(AnchorStatus { count, acknowledged, fault, .. }) => {
+                Err(AnchorError::Behind { count, acknowledged, fault }.into())
+            }
+        }
+    }
+
+    /// How the file stands to the anchor that it is bound to; `None` where it is bound to none. Asks
+    /// the anchor nothing.
+    #[must_use]
+    pub fn anchor_status(&self) -> Option<AnchorStatus> {
+        self.store.anchor_status()
+    }
+
+    /// Names the last durable state, for an application that keeps it somewhere else and gives it to
+    /// [`Builder::at_least`](crate::Builder::at_least) at the next open. Whatever commit had
+    /// returned before the call is in it.
+    ///
+    /// A file of a lower sync is refused then, and one of the same sync with other content. One
+    /// that was put back and then written on beyond that sync can't be told from the right one:
+    /// take a token after each session that matters, or bind the file to an anchor.
+    ///
+    /// ```
+    /// use strongroom::{Builder, CheckpointToken, RawKey, medium::MemoryMedium};
+    /// let (key, disk) = (RawKey::new([7; 32]), MemoryMedium::new());
+    /// let db = Builder::new().create_on(disk.clone(), &key)?;
+    /// db.begin_write()?.commit()?;
+    /// let old_copy = disk.to_bytes();
+    /// db.begin_write()?.commit()?;
+    /// let kept: String = db.checkpoint_token()?.to_string();
+    /// db.close()?;
+    ///
+    /// let token: CheckpointToken = kept.parse()?;
+    /// Builder::new().at_least(token).open_on(disk, &key)?;
+    /// let put_back = MemoryMedium::from_bytes(old_copy);
+    /// assert!(Builder::new().at_least(token).open_on(put_back, &key).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The store can't be used any more.
+    pub fn checkpoint_token(&self) -> Result<CheckpointToken, Error> {
+        Ok(self.store.checkpoint_token()?)
+    }
+
+    /// Binds the file as it is to an anchor that does not vouch for it. Returns where that stood.
+    pub(crate) fn accept_rollback(
+        &self,
+        admin: &AdminKey,
+        anchor: AskedAnchor,
+    ) -> Result<u64, KeyError> {
+        let offer = self.store.offer(anchor)?;
+        self.store.accept_rollback(admin, &offer)?;
+        Ok(offer.count())
     }
 
     /// Replaces the data key while the database is in use: everything new is sealed under the new

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::units::Generation;
 
+mod anchor;
 mod backup;
 mod convert;
 mod credential;
@@ -20,6 +21,7 @@ mod key;
 mod rotation;
 mod salvage;
 
+pub use anchor::{AnchorError, AnchorFault, TokenError};
 pub use backup::BackupError;
 pub use convert::ConvertError;
 pub use credential::{
@@ -210,6 +212,11 @@ pub enum OpenError {
         /// The generation that the root record names.
         expected: Generation,
     },
+    /// The file and its anchor don't go together: it was put back to an older state, the anchor was
+    /// not given, is another one, or can't be reached.
+    Anchor(AnchorError),
+    /// The file is not at or behind the state of the checkpoint token, or of another file.
+    Token(TokenError),
     /// A read-only open of a database that was not closed cleanly.
     NeedsRecovery,
     /// The repair callback stopped the repair.
@@ -334,6 +341,8 @@ impl fmt::Display for OpenError {
                 "the header is of {found} but the database has seen {expected}: an older header \
                  was put back; restore the newer one (`Builder::restore_header`)"
             ),
+            Self::Anchor(error) => write!(f, "{error}"),
+            Self::Token(error) => write!(f, "{error}"),
             Self::NeedsRecovery => f.write_str(
                 "the database was not closed cleanly and a read-only open changes nothing: open \
                  it for writing once",
@@ -361,6 +370,8 @@ impl StdError for OpenError {
             Self::Provider(failure) => Some(failure),
             Self::RecoveryCode(error) => Some(error),
             Self::AllOf(error) => Some(error),
+            Self::Anchor(error) => Some(error),
+            Self::Token(error) => Some(error),
             _ => None,
         }
     }

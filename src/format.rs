@@ -2,8 +2,10 @@
 //! a decoder takes any bytes, refuses what it doesn't know, and never panics; for every accepted
 //! `b`, `encode(decode(b)) == b`.
 
+pub(crate) mod anchor_binding;
 pub(crate) mod associated_data;
 pub(crate) mod backup;
+pub(crate) mod checkpoint;
 pub(crate) mod clean_index;
 pub(crate) mod completion;
 pub(crate) mod copies;

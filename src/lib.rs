@@ -22,6 +22,7 @@
 //! against whom is in docs/threat-model.md. Not audited.
 
 mod admin;
+mod anchor;
 mod backend;
 pub mod backup;
 mod builder;
@@ -54,16 +55,20 @@ mod verify;
 mod wire;
 
 pub use admin::AdminSession;
+pub use anchor::{Anchor, FileAnchor, MemoryAnchor};
 pub use backend::EncryptedBackend;
 pub use builder::{
-    Builder, inspect, inspect_medium, prove, prove_medium, verify_file, verify_medium,
+    Builder, RollbackAccepted, inspect, inspect_medium, prove, prove_medium, verify_file,
+    verify_medium,
 };
 pub use database::{Database, ReadOnlyDatabase};
 pub use error::{
-    AllOfError, BackupError, CodeError, ConvertError, Damage, Error, KeyError, OpenError,
-    ProviderError, ProviderFailure, ProviderFault, RotationError, SalvageError, SlotRefused,
-    StoreError, WrongGroups,
+    AllOfError, AnchorError, AnchorFault, BackupError, CodeError, ConvertError, Damage, Error,
+    KeyError, OpenError, ProviderError, ProviderFailure, ProviderFault, RotationError,
+    SalvageError, SlotRefused, StoreError, TokenError, WrongGroups,
 };
+pub use format::anchor_binding::AnchorPolicy;
+pub use format::checkpoint::CheckpointToken;
 pub use format::header::EpochState;
 pub use format::key_slot::{KdfCost, Role, SlotKind};
 pub use format::policy::Policy;
@@ -83,7 +88,7 @@ pub use salvage::{
     SalvageTarget, SavedAs, SavedCommit, TableReport, salvage,
 };
 pub use secret::{Hardening, LockMemory, harden_process};
-pub use store::{HeaderRestored, Recovery, TurnBack};
+pub use store::{AnchorStatus, HeaderRestored, Recovery, TurnBack};
 pub use units::{CopyId, Epoch, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId, SyncSeq};
 pub use verify::{
     EpochPages, Finding, FindingCounts, Flaw, PageCounts, Report, Severity, Trees, VerifyOptions,

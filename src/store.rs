@@ -5,8 +5,8 @@
 //! Read `sync` and `recovery` first; what they promise and assume is in docs/design.md.
 //!
 //! Locks, always taken in this order: `keys_stay` (shared while a picture is copied, alone where a
-//! data key goes), `committing` (one header commit at a time), `sweep` (one step of a key rotation,
-//! or a change of length), `syncing` (one sync at a time), `flushing` (one flush of gathered pages at
+//! data key goes), `committing` (one header commit at a time), `anchoring` (the anchor is asked; held
+//! across syncs that count), `sweep` (one step of a key rotation, or a change of length), `syncing` (one sync at a time), `flushing` (one flush of gathered pages at
 //! a time), `resizing` (writes share it, a change of length has it alone), `keeping` (pages kept for
 //! a picture), `gather` and `state` (briefly, never across I/O).
 
@@ -29,7 +29,9 @@ use crate::secret::Arena;
 use crate::units::{CopyId, PageNo};
 
 mod administration;
+mod anchoring;
 mod check;
+mod checkpoint;
 mod close;
 mod create;
 mod debris;
@@ -51,8 +53,10 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod transplant;
+mod witness;
 mod writes;
 
+pub use anchoring::AnchorStatus;
 pub use recovery::Recovery;
 pub use restore::{HeaderRestored, TurnBack};
 
@@ -60,6 +64,7 @@ pub(crate) use administration::AdminSeat;
 pub(crate) use restore::{recover, restore};
 pub(crate) use snapshotting::Picture;
 pub(crate) use transplant::{Origin, new_keys, transplant, unlock_copy};
+pub(crate) use witness::Witness;
 
 pub(crate) use check::{GroupBuffer, holds, put};
 pub(crate) use debris::PageSet;
@@ -69,6 +74,7 @@ pub(crate) use survey::{
     HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
 };
 
+use anchoring::Bound;
 use gather::Gather;
 use guard::Guard;
 use journal::Sweep;
@@ -136,6 +142,10 @@ pub(crate) struct Store {
     seal_reserve: Option<u64>,
     batch_pages: usize,
     committing: Mutex<()>,
+    /// The anchor, if the file is bound to one; held while it is asked.
+    anchoring: Mutex<Option<Bound>>,
+    /// What there is to say of it without waiting for it.
+    anchor_status: Mutex<Option<AnchorStatus>>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
     flushing: Mutex<()>,
@@ -265,6 +275,8 @@ impl Store {
             seal_reserve: options.seal_reserve,
             batch_pages: options.batch_pages.clamp(group, journal::BATCH_PAGES_MAX),
             committing: Mutex::new(()),
+            anchoring: Mutex::new(None),
+            anchor_status: Mutex::new(None),
             sweep: Mutex::default(),
             syncing: Mutex::new(()),
             flushing: Mutex::new(()),
@@ -439,8 +451,9 @@ pub(crate) fn open(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
     options: &Options,
+    witness: &Witness,
 ) -> Result<Store, OpenError> {
-    recovery::open(medium, provider, options, false)
+    recovery::open(medium, provider, options, witness, false)
 }
 
 /// Opens an existing, cleanly closed store for reading; changes nothing.
@@ -451,8 +464,9 @@ pub(crate) fn open_read_only(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
     options: &Options,
+    witness: &Witness,
 ) -> Result<Store, OpenError> {
-    recovery::open(medium, provider, options, true)
+    recovery::open(medium, provider, options, witness, true)
 }
 
 pub(crate) use create::create;

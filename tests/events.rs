@@ -113,14 +113,11 @@ fn a_log_hears_of_what_matters_and_of_no_secret() {
     let mut damaged = closed;
     let pages = damaged.len() / 4096 - 1;
     (23..pages).for_each(|page| damaged[page * 4096 + 99] ^= 1);
-    let db = Builder::new().open_on(MemoryMedium::from_bytes(damaged), &key);
-    let read = db.and_then(|db| {
+    if let Ok(db) = Builder::new().open_on(MemoryMedium::from_bytes(damaged), &key) {
         let txn = db.begin_read().unwrap();
         let table = txn.open_table(TABLE).unwrap();
         assert!(table.iter().unwrap().any(|row| row.is_err()));
-        Ok(())
-    });
-    let _ = read;
+    }
     assert!(log.0.lock().unwrap().iter().any(|line| line.contains("ERROR message=damage was met")));
     log.take().into_iter().for_each(drop);
 

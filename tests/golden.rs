@@ -16,9 +16,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use strongroom::redb::{ReadableDatabase, ReadableTable, TableDefinition};
-use strongroom::{Builder, Credential, Damage, Error, KdfCost, OpenError, Passphrase, RawKey};
+use strongroom::{
+    AnchorError, Builder, Credential, Damage, Error, KdfCost, MemoryAnchor, OpenError, Passphrase,
+    RawKey,
+};
 
 #[path = "golden/checks.rs"]
 mod checks;
@@ -26,8 +30,11 @@ mod checks;
 mod making;
 
 const NOTES: TableDefinition<u32, &str> = TableDefinition::new("notes");
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "clean",
+    "anchored",
+    "anchored-no-anchor",
+    "anchored-rolled-back",
     "both-roots-lost",
     "header-lost",
     "header-torn",
@@ -79,6 +86,19 @@ impl Expectation {
         }
     }
 
+    /// A builder that has the anchor that the sidecar names, as it stands there.
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder.cache_size(1 << 20);
+        if let Some(anchor) = self.lines.get("anchor") {
+            let (name, count) = anchor.split_once(' ').unwrap();
+            let anchor = MemoryAnchor::new(name);
+            anchor.set(count.parse().unwrap());
+            builder.anchor(Arc::new(anchor));
+        }
+        builder
+    }
+
     fn rows(&self) -> Rows {
         let pairs = self.get("rows").split(", ").map(|pair| pair.split_once('=').unwrap());
         pairs.map(|(key, value)| (key.parse().unwrap(), value.to_owned())).collect()
@@ -100,7 +120,10 @@ fn said(error: &Error) -> String {
         Error::Open(OpenError::WrongKey) => "wrong key".to_owned(),
         Error::Open(OpenError::HeaderLost) => "header lost".to_owned(),
         Error::Open(OpenError::NeedsRecovery) => "needs recovery".to_owned(),
-        Error::Open(OpenError::RolledBack { .. }) => "rolled back".to_owned(),
+        Error::Open(
+            OpenError::RolledBack { .. } | OpenError::Anchor(AnchorError::RolledBack { .. }),
+        ) => "rolled back".to_owned(),
+        Error::Open(OpenError::Anchor(AnchorError::Required)) => "anchor required".to_owned(),
         Error::Damage(damage) => match damage {
             Damage::Page { page, .. } => format!("tampered page={}", page.0),
             Damage::TagPage { group, .. } => format!("tampered tag page group={}", group.0),
@@ -114,22 +137,22 @@ fn said(error: &Error) -> String {
 }
 
 /// Opens a copy for writing and reads it all; what came of it, and what it holds.
-fn open(path: &Path, key: &dyn Credential) -> Result<(Rows, String), Error> {
-    let mut db = Builder::new().cache_size(1 << 20).open(path, key)?;
+fn open(builder: &Builder, path: &Path, key: &dyn Credential) -> Result<(Rows, String), Error> {
+    let mut db = builder.open(path, key)?;
     let (found, recovery) = (rows(&*db)?, db.recovery());
     assert!(db.check_integrity()?, "redb repaired something");
     let mut recovered = vec![if recovery.clean { "clean" } else { "not closed" }];
     recovered.extend(recovery.healed_header.then_some("healed header"));
     recovered.extend(recovery.healed_root.then_some("healed root"));
     db.close()?;
-    let db = Builder::new().open(path, key)?;
+    let db = builder.open(path, key)?;
     assert!(db.recovery().clean && rows(&*db)? == found, "as it was closed");
     Ok((found, recovered.join(", ")))
 }
 
-fn open_read_only(path: &Path, key: &dyn Credential) -> Result<Rows, Error> {
+fn open_read_only(builder: &Builder, path: &Path, key: &dyn Credential) -> Result<Rows, Error> {
     let before = fs::read(path).unwrap();
-    let result = Builder::new().open_read_only(path, key).map_err(Error::from);
+    let result = builder.open_read_only(path, key).map_err(Error::from);
     let result = result.and_then(|db| rows(&*db));
     assert!(fs::read(path).unwrap() == before, "a read-only open wrote");
     result
@@ -150,7 +173,7 @@ fn every_golden_file_is_read_as_it_always_was() {
             path
         };
         let path = copy("rw");
-        let said_at_open = match open(&path, &*key) {
+        let said_at_open = match open(&expectation.builder(), &path, &*key) {
             Ok((found, recovery)) => {
                 assert_eq!(found, expectation.rows(), "{name}");
                 assert_eq!(recovery, expectation.get("recovery"), "{name}");
@@ -159,7 +182,7 @@ fn every_golden_file_is_read_as_it_always_was() {
             Err(error) => said(&error),
         };
         assert_eq!(said_at_open, expectation.get("expect"), "{name}");
-        let said_read_only = match open_read_only(&copy("ro"), &*key) {
+        let said_read_only = match open_read_only(&expectation.builder(), &copy("ro"), &*key) {
             Ok(found) => {
                 assert_eq!(found, expectation.rows(), "{name}, read-only");
                 "ok".to_owned()

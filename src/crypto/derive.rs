@@ -50,12 +50,16 @@ pub(crate) enum Purpose {
     Journal,
     /// Data key -> seals the manifest of a backup.
     Backup,
+    /// An anchor's identity -> 32 bytes in the clear that tell another anchor from it.
+    AnchorIdentity,
+    /// Digest subkey, with what a root record says -> the digest of a checkpoint token.
+    Checkpoint,
 }
 
 impl Purpose {
     /// Every purpose, for tests and for the format snapshot.
     #[cfg(any(test, feature = "testkit"))]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::SlotWrap,
         Self::SlotCommitment,
         Self::KeyFile,
@@ -75,6 +79,8 @@ impl Purpose {
         Self::Digest,
         Self::Journal,
         Self::Backup,
+        Self::AnchorIdentity,
+        Self::Checkpoint,
     ];
 
     /// The context string: part of the format, never changed, never used twice.
@@ -99,6 +105,8 @@ impl Purpose {
             Self::Digest => "strongroom 2026-11 digest v1",
             Self::Journal => "strongroom 2026-11 journal v1",
             Self::Backup => "strongroom 2026-11 backup v1",
+            Self::AnchorIdentity => "strongroom 2026-11 anchor-identity v1",
+            Self::Checkpoint => "strongroom 2026-11 checkpoint v1",
         }
     }
 }

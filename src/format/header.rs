@@ -3,6 +3,7 @@
 //! believed once the root key behind a slot has verified its MAC: [`UnverifiedHeader::verify`].
 
 use super::FORMAT_VERSION;
+use super::anchor_binding::AnchorBinding;
 use super::completion::{self, COMPLETIONS_SIZE, Completion};
 use super::key_slot::{KeySlot, SLOT_SIZE, put_wrapped, take_wrapped};
 use super::policy::Policy;
@@ -83,7 +84,7 @@ pub(crate) struct Header {
     pub(crate) slots: [Option<KeySlot>; SLOTS],
     pub(crate) epochs: Vec<EpochRecord>,
     pub(crate) root_escrow: Option<WrappedKey>,
-    pub(crate) anchor_binding: [u8; 64],
+    pub(crate) anchor: Option<AnchorBinding>,
     /// The latest Unix second that any session saw.
     pub(crate) clock_high_water: u64,
     pub(crate) next_epoch: Epoch,
@@ -258,7 +259,7 @@ impl Header {
         }
         writer.u32(u32::from(self.root_escrow.is_some()));
         put_wrapped(&mut writer, &self.root_escrow.unwrap_or_default());
-        writer.bytes(&self.anchor_binding);
+        writer.bytes(&AnchorBinding::encode(self.anchor.as_ref()));
         writer.u64(self.clock_high_water);
         writer.u32(self.next_epoch.0);
         writer.skip(4);
@@ -268,11 +269,13 @@ impl Header {
         writer.finish();
     }
 
-    /// What the admin MAC covers: file id, admin generation, policy, next slot id and slots. Not
-    /// the copy, the salt or the generation, so that a data session can carry it over.
+    /// What the admin MAC covers: file id, admin generation, policy, next slot id, slots and, where
+    /// there is one, the anchor binding. Not the copy, the salt or the generation, so that a data
+    /// session can carry it over.
     pub(crate) fn admin_mac(&self, admin_mac_key: &SecretKey) -> [u8; 32] {
         let bytes: &mut HeaderBytes = &mut Box::new([0; HEADER_COPY_SIZE]);
         self.encode_fields(CopyId::A, &[0; 32], bytes);
+        let binding = self.anchor.as_ref().map(|binding| AnchorBinding::encode(Some(binding)));
         mac::tag(
             admin_mac_key,
             &[
@@ -280,6 +283,8 @@ impl Header {
                 &self.admin_generation.to_le_bytes(),
                 &bytes[128..256],
                 &bytes[FIXED_SIZE..SLOTS_END],
+                // Nothing where there is none, as in files from before there was one.
+                binding.as_ref().map_or(&[], |binding| binding.as_slice()),
             ],
         )
     }
@@ -371,7 +376,7 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
         (1, wrapped) => Some(wrapped),
         _ => return Err(Malformed("a root key escrow of unknown state").into()),
     };
-    let anchor_binding = reader.array()?;
+    let anchor = AnchorBinding::decode(&reader.array()?)?;
     let clock_high_water = reader.u64()?;
     let next_epoch = Epoch(reader.u32()?);
     if epochs.last().is_none_or(|last| last.epoch >= next_epoch) {
@@ -392,7 +397,7 @@ fn decode_fields(mut reader: Reader<'_>, copy: CopyId) -> Result<Header, NotAHea
         slots,
         epochs,
         root_escrow,
-        anchor_binding,
+        anchor,
         clock_high_water,
         next_epoch,
         rotations,
@@ -423,6 +428,7 @@ fn decode_epochs(reader: &mut Reader<'_>) -> Result<Vec<EpochRecord>, Malformed>
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::format::anchor_binding::tests::made as binding;
     use crate::format::key_slot::tests::example as slot;
     use crate::secret::Arena;
     use zeroize::Zeroizing;
@@ -455,7 +461,7 @@ pub(crate) mod tests {
             slots,
             epochs: vec![epoch(1, EpochState::Retired), epoch(2, EpochState::Active)],
             root_escrow: Some(WrappedKey { nonce: [7; 12], ciphertext: [8; 32], tag: [9; 16] }),
-            anchor_binding: [10; 64],
+            anchor: Some(binding(2, 5)),
             clock_high_water: 11,
             next_epoch: Epoch(3),
             rotations: vec![Completion {
@@ -531,5 +537,9 @@ pub(crate) mod tests {
         let mut laxer = example();
         laxer.policy.slots_min = 0;
         assert_ne!(laxer.admin_mac(&mac_key), mac);
+        let bindings = [None, Some(binding(2, 6)), Some(binding(3, 5))];
+        for anchor in bindings {
+            assert_ne!(Header { anchor, ..example() }.admin_mac(&mac_key), mac);
+        }
     }
 }

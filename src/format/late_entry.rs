@@ -124,15 +124,15 @@ mod tests {
     fn the_witness_is_the_group_with_the_most_entries() {
         let entry = Entry { epoch: Epoch(1), nonce: [1; 12], tag: [1; 16] };
         let late = |page| LateEntry::new(PageNo(page), &entry, false, Epoch(1)).unwrap();
-        let witness = |published: &[u64], late: &[LateEntry]| {
+        let number = |published: &[u64], late: &[LateEntry]| {
             let published: Vec<_> = published.iter().copied().map(PageNo).collect();
-            super::witness(published.iter(), late).map(|group| group.0)
+            witness(published.iter(), late).map(|group| group.0)
         };
-        assert_eq!(witness(&[], &[late(1)]), None, "nothing changed");
-        assert_eq!(witness(&[7, 200, 300], &[]), Some(0), "the first of many");
-        assert_eq!(witness(&[7, 200, 201], &[]), Some(1));
-        assert_eq!(witness(&[7, 200, 201], &[late(8), late(9)]), Some(0), "older ones count");
-        assert_eq!(witness(&[200], &[late(8), late(9)]), Some(1), "but it must be dirty");
+        assert_eq!(number(&[], &[late(1)]), None, "nothing changed");
+        assert_eq!(number(&[7, 200, 300], &[]), Some(0), "the first of many");
+        assert_eq!(number(&[7, 200, 201], &[]), Some(1));
+        assert_eq!(number(&[7, 200, 201], &[late(8), late(9)]), Some(0), "older ones count");
+        assert_eq!(number(&[200], &[late(8), late(9)]), Some(1), "but it must be dirty");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const FLAG_ROTATING: u32 = 2;
 const GOD_BYTE: usize = 9;
 const TWO_PHASE_COMMIT: u8 = 4;
 /// Where the number of late entries stands, from the start of the page; they follow, 8 bytes on.
-const LATE_COUNT_AT: usize = 200;
+const LATE_COUNT_AT: usize = 208;
 const LATE_ROOM: usize = 2048 - LATE_COUNT_AT - 8;
 const _: () = assert!(LATE_ROOM / late_entry::LATE_ENTRY_SIZE == LATE_ENTRIES_BEFORE_PAGE_ZERO);
 
@@ -75,6 +75,10 @@ pub(crate) struct RootRecord {
     /// Entries newer than those of the tag pages, ascending by page; none where it is clean, or
     /// rotating.
     pub(crate) late: Vec<LateEntry>,
+    /// Stops an older state of the whole file, together with the anchor; 0 where there is none.
+    pub(crate) count: u64,
+    /// The sync that first had this count; 0 where there is none.
+    pub(crate) counted_at: SyncSeq,
     /// The first 2048 bytes of redb's page 0: the only page that redb overwrites in place.
     pub(crate) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
 }
@@ -115,7 +119,8 @@ impl RootRecord {
         writer.u64(self.rotation.batch);
         writer.u64(self.rotation.resealed);
         writer.u64(self.rotation.lost);
-        writer.skip(LATE_COUNT_AT - 192);
+        writer.u64(self.count);
+        writer.u64(self.counted_at.0);
         writer.u32(u32::try_from(self.late.len()).unwrap_or(u32::MAX));
         writer.skip(4);
         late_entry::encode(&self.late, &mut writer, LATE_ROOM);
@@ -166,16 +171,19 @@ impl RootRecord {
             resealed: reader.u64()?,
             lost: reader.u64()?,
         };
-        reader.zeros(LATE_COUNT_AT - 192)?;
-        let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        let (count, counted_at) = (reader.u64()?, SyncSeq(reader.u64()?));
+        if (count == 0) != (counted_at.0 == 0) || counted_at > sync {
+            return Err(Malformed("an anchor count that makes no sense"));
+        }
+        let late_count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
         reader.zeros(4)?;
-        if count > LATE_ENTRIES_MAX {
+        if late_count > LATE_ENTRIES_MAX {
             return Err(Malformed("more late entries than a root record has room for"));
         }
         let mut late = Vec::new();
-        late_entry::decode(count, &mut reader, LATE_ROOM, &mut late)?;
+        late_entry::decode(late_count, &mut reader, LATE_ROOM, &mut late)?;
         let mut page_zero = Box::new([0; PAGE_ZERO_SIZE]);
-        match count.checked_sub(LATE_ENTRIES_BEFORE_PAGE_ZERO) {
+        match late_count.checked_sub(LATE_ENTRIES_BEFORE_PAGE_ZERO) {
             None | Some(0) => *page_zero = reader.array()?,
             Some(behind) => {
                 let kept = reader.slice(PAGE_ZERO_KEPT)?;
@@ -199,6 +207,8 @@ impl RootRecord {
             tail,
             rotation,
             late,
+            count,
+            counted_at,
             page_zero,
         };
         root.check_geometry()?;
@@ -256,6 +266,8 @@ pub(crate) mod tests {
             tail: Tail::None,
             rotation: RotationHint::default(),
             late: Vec::new(),
+            count: 0,
+            counted_at: SyncSeq(0),
             page_zero,
         }
     }
@@ -279,6 +291,7 @@ pub(crate) mod tests {
             resealed: 5,
             lost: 6,
         };
+        (root.count, root.counted_at) = (7, SyncSeq(2));
         assert_eq!(RootRecord::decode(&root.encode(), Epoch(1)), Ok(root));
     }
 
@@ -321,6 +334,17 @@ pub(crate) mod tests {
         assert!(!with(&|root| root.late[1] = root.late[0]));
         assert!(!with(&|root| root.late.push(late(18, false))), "behind the last page");
         assert!(!with(&|root| root.groups = 0));
+    }
+
+    #[test]
+    fn an_anchor_count_belongs_to_a_sync_that_was() {
+        for (count, counted_at, good) in
+            [(0, 0, true), (1, 3, true), (1, 2, true), (0, 1, false), (1, 0, false), (1, 4, false)]
+        {
+            let root = RootRecord { count, counted_at: SyncSeq(counted_at), ..example(3) };
+            let decoded = RootRecord::decode(&root.encode(), Epoch(1));
+            assert_eq!(decoded.is_ok(), good, "{count} {counted_at}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::anchor_binding::{AnchorBinding, AnchorPolicy};
 use super::associated_data::{Place, associated_data};
 use super::backup::frame::GroupPages;
 use super::backup::manifest::{Ancestor, FrameRow, Manifest};
@@ -116,6 +117,8 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         tail: Tail::CleanIndex { first: 40, pages: 1 },
         rotation: RotationHint::default(),
         late: Vec::new(),
+        count: 7,
+        counted_at: SyncSeq(4),
         page_zero: Box::new([0xDD; layout::PAGE_ZERO_SIZE]),
     };
     let late = RootRecord {
@@ -129,8 +132,8 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
     let image = Image { page: PageNo(7), old: entry(0xAA, 1), new: entry(0xBB, 2) };
     let index_page = Place::JournalIndex { batch: 9, page: 2 };
     let late_bytes = late.encode();
-    let late_bytes = late_bytes.bytes().get(168..208).unwrap_or(&[]);
-    writeln!(out, "late entries of a root record, plain, from 200 on {}", hex(late_bytes))?;
+    let late_bytes = late_bytes.bytes().get(176..216).unwrap_or(&[]);
+    writeln!(out, "late entries of a root record, plain, from 208 on {}", hex(late_bytes))?;
     let records = [
         ("tag page", tag_page.encode(), Place::TagPage(GroupNo(0))),
         ("root record with a late entry", late.encode(), Place::Root(CopyId::A)),
@@ -139,7 +142,7 @@ fn describe_records(out: &mut String, arena: &Arena) -> std::fmt::Result {
         ("journal index", journal::encode(9, &[image]), index_page),
     ];
     for (name, body, place) in records {
-        writeln!(out, "{name}, plain {}", hex(body.bytes().get(..160).unwrap_or(&[])))?;
+        writeln!(out, "{name}, plain {}", hex(body.bytes().get(..176).unwrap_or(&[])))?;
         let sealed: SealedRecord = Body::seal(body, &key, NONCE, FILE, Epoch(1), place);
         writeln!(out, "{name}, sealed {}", hex(sealed.bytes().get(..64).unwrap_or(&[])))?;
         writeln!(out, "{name}, whole page BLAKE3 {}", blake3_of(&sealed))?;
@@ -188,7 +191,12 @@ fn describe_header(out: &mut String, arena: &Arena) -> std::fmt::Result {
             check: [0xBB; 16],
         }],
         root_escrow: Some(wrapped(0xCC)),
-        anchor_binding: [0; 64],
+        anchor: Some(AnchorBinding {
+            identity: [0x12; 32],
+            since: Generation(1),
+            first: 6,
+            policy: AnchorPolicy { seconds: 60, ..AnchorPolicy::every_commit() },
+        }),
         clock_high_water: 1_795_000_000,
         next_epoch: Epoch(2),
         rotations: vec![Completion {

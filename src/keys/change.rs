@@ -8,6 +8,7 @@ use super::enrolment::{self, Contents, Plan};
 use super::slots::{self, SlotSpec};
 use super::{Terms, Unlocked};
 use crate::error::{KeyError, OpenError};
+use crate::format::anchor_binding::AnchorBinding;
 use crate::format::header::Header;
 use crate::format::key_slot::{KeySlot, Role};
 use crate::format::policy::Policy;
@@ -116,6 +117,16 @@ impl Change<'_> {
         let (mut header, _) = self.begin()?;
         policy.check().map_err(KeyError::BadPolicy)?;
         header.policy = *policy;
+        self.finish(header)
+    }
+
+    /// Binds the file to an anchor, changes its policy, or unbinds it.
+    ///
+    /// # Errors
+    /// As the rules of the table say it.
+    pub(crate) fn set_anchor(&self, anchor: Option<AnchorBinding>) -> Result<Unlocked, KeyError> {
+        let (mut header, _) = self.begin()?;
+        header.anchor = anchor;
         self.finish(header)
     }
 

@@ -94,7 +94,7 @@ fn first_header(
         slots: [const { None }; SLOTS],
         epochs: vec![root.wrap_data_key(&data_key, file_id, epoch, now)?],
         root_escrow: None,
-        anchor_binding: [0; 64],
+        anchor: None,
         clock_high_water: now,
         next_epoch: Epoch(2),
         rotations: Vec::new(),

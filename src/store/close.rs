@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
+use super::anchoring::{Bound, Occasion};
 use super::state::PageZero;
 use crate::error::StoreError;
 use crate::format::associated_data::Place;
@@ -42,6 +43,19 @@ impl Store {
     // is given back next, and the file is somebody else's then.
     fn close_alone(&self) -> Result<(), StoreError> {
         let _no_header_commit = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = self.anchoring();
+        if self.may_write_at_close() && !self.stopped_in_a_flush() {
+            self.settle(&mut bound, true);
+        }
+        self.close_and_count(&mut bound)?;
+        // Before the lock on the file is given back: who opens it next would advance as well.
+        if self.may_write_at_close() {
+            self.settle(&mut bound, true);
+        }
+        Ok(())
+    }
+
+    fn close_and_count(&self, bound: &mut Option<Bound>) -> Result<(), StoreError> {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Waits for writes on their way; later ones see that the store is closed.
@@ -66,6 +80,7 @@ impl Store {
         if self.state().durable.root.clean || self.holes.clean_root_never() {
             return Ok(());
         }
+        self.count_if_due(bound, Occasion::Close);
         self.latch(self.write_clean_roots())
     }
 
@@ -78,9 +93,9 @@ impl Store {
     }
 
     fn write_clean_roots(&self) -> Result<(), StoreError> {
-        let (durable, copy) = {
+        let (durable, copy, count) = {
             let state = self.state();
-            (state.durable.root.clone(), state.durable.copy)
+            (state.durable.root.clone(), state.durable.copy, state.count)
         };
         let end = layout::data_end(durable.logical_len).0;
         let len = self.medium.len()?;
@@ -98,8 +113,10 @@ impl Store {
         let tail = self.write_clean_index(durable.logical_len)?;
         // Exact from here on: nothing but these two roots is sealed until the next open.
         let sealed_pages = self.sealed_pages.load(Ordering::Acquire).saturating_add(2);
+        let sync = durable.sync.next();
+        let counted_at = if count == durable.count { durable.counted_at } else { sync };
         let clean =
-            RootRecord { clean: true, sync: durable.sync.next(), tail, sealed_pages, ..durable };
+            RootRecord { clean: true, sync, tail, sealed_pages, count, counted_at, ..durable };
         self.write_root(&clean, copy.other())?;
         self.medium.reached("close: after first clean root");
         self.medium.sync()?;

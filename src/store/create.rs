@@ -54,6 +54,8 @@ pub(super) fn blank_root(unlocked: &Unlocked) -> RootRecord {
         tail: Tail::None,
         rotation: RotationHint::default(),
         late: Vec::new(),
+        count: 0,
+        counted_at: SyncSeq(0),
         page_zero: Box::new([0; PAGE_ZERO_SIZE]),
     }
 }

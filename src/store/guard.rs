@@ -147,7 +147,7 @@ impl Store {
         self.forget_journal();
         // First, so that nothing is sealed under a data key that only one header copy has.
         self.heal_header()?;
-        self.sync()?;
+        self.sync_recovered()?;
         Ok(Recovered { torn_pages: zeroed.len() as u64, lost_pages })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Store;
+use super::anchoring::{Bound, Occasion, Offer};
 use super::recovery::PREAMBLE_CACHE_BYTES;
 use super::state::PageZero;
 use crate::error::{Damage, OpenError, StoreError};
@@ -142,6 +143,19 @@ impl Store {
         &self,
         change: impl FnOnce(&Unlocked) -> Result<Unlocked, E>,
     ) -> Result<(), E> {
+        self.commit_binding(None, change)
+    }
+
+    /// The same for a header that may bind the file to the anchor that is offered.
+    ///
+    /// # Errors
+    /// As [`Store::commit_header`]. What the anchor says once the header is written is noted, and
+    /// no error.
+    pub(super) fn commit_binding<E: From<StoreError>>(
+        &self,
+        offer: Option<&Offer>,
+        change: impl FnOnce(&Unlocked) -> Result<Unlocked, E>,
+    ) -> Result<(), E> {
         self.check_writable()?;
         if self.guard().is_held() {
             return Err(StoreError::Misuse("a header commit before recovery had ended").into());
@@ -152,9 +166,15 @@ impl Store {
         let mut next = change(&current)?;
         next.header.generation = Generation(current.header.generation.0.saturating_add(1));
         check_readable(&next)?;
+        let mut bound = self.anchoring();
+        self.check_usable()?;
+        self.settle(&mut bound, true);
         self.leave_clean_state()?;
         self.latch(self.write_both_copies(&next))?;
-        Ok(self.adopt_header(next)?)
+        self.follow_header(&mut bound, (&current.header, &next.header), offer);
+        self.adopt_header(next, &mut bound)?;
+        self.settle(&mut bound, true);
+        Ok(())
     }
 
     // One copy is durable and was read back before the other is touched.
@@ -185,7 +205,7 @@ impl Store {
 
     // Pages in flight are sealed under the keys they began with; the sync that names the new
     // generation carries page 0 as it was durable, since redb did not ask for it.
-    fn adopt_header(&self, next: Unlocked) -> Result<(), StoreError> {
+    fn adopt_header(&self, next: Unlocked, bound: &mut Option<Bound>) -> Result<(), StoreError> {
         let _one_sync_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let _no_writer = self.resizing.write().unwrap_or_else(PoisonError::into_inner);
@@ -202,6 +222,7 @@ impl Store {
             }
             *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         }
+        self.count_if_due(bound, Occasion::KeyChange);
         self.sync_snapshot(PageZero::AsDurable)?;
         self.medium.reached("header: after root record");
         Ok(())

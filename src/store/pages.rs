@@ -170,7 +170,7 @@ impl Store {
         let mut opener = Opener::new(&keyring);
         for (index, (entry, bytes)) in entries.iter().zip(chunks).enumerate() {
             let page = run.page(index);
-            let opened = whole.is_ok() && self.settle(page, opener.open(page, entry, bytes));
+            let opened = whole.is_ok() && self.decide(page, opener.open(page, entry, bytes));
             if !opened {
                 self.read_page(page, bytes)?;
             }
@@ -241,11 +241,11 @@ impl Store {
             return false;
         }
         let opened = open_in_place(&self.keyring(), page, entry, bytes);
-        self.settle(page, opened)
+        self.decide(page, opened)
     }
 
     // While redb repairs, the first read of a page decides for all later ones.
-    fn settle(&self, page: PageNo, opened: bool) -> bool {
+    fn decide(&self, page: PageNo, opened: bool) -> bool {
         if self.forgiving.load(Ordering::Acquire) {
             return self.guard().settle(page, opened);
         }

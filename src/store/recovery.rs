@@ -14,6 +14,7 @@ use super::scan::{self, ScannedPair, TagPages};
 use super::state::State;
 use super::sync::RESERVE_MIN;
 use super::tags::TagCache;
+use super::witness::{Observed, Testimony, Witness};
 use super::{LockedMedium, Options, Store, header, roots};
 use crate::error::{Damage, OpenError};
 use crate::format::associated_data::Place;
@@ -74,12 +75,14 @@ struct Chosen {
     forgiven: PageSet,
     /// The pages that the last sync wrote; none where the database was closed cleanly.
     fresh: PageSet,
+    observed: Observed,
 }
 
 pub(super) fn open(
     medium: Arc<dyn Medium>,
     provider: &dyn Credential,
     options: &Options,
+    witness: &Witness,
     read_only: bool,
 ) -> Result<Store, OpenError> {
     let kind = if read_only { LockKind::Shared } else { LockKind::Exclusive };
@@ -103,6 +106,7 @@ pub(super) fn open(
     let unlocked = keys::unlock(&found.newest, provider, &options.terms)?;
     let keyring = &unlocked.keyring;
     let header_generation = unlocked.header.generation;
+    let testimony = witness.testify(&unlocked.header)?;
     refuse_cut_preamble(&*medium)?;
     let [a, b] = [CopyId::A, CopyId::B].map(|copy| roots::read(&*medium, keyring, copy));
     let (a, b) = (a?, b?);
@@ -112,7 +116,8 @@ pub(super) fn open(
     let mut recovery =
         Recovery { unreadable_root, healed_header: stale_header.is_some(), ..Recovery::default() };
     let tag_pages = TagPages { medium: &*medium, keyring };
-    let opening = Opening { medium: &*medium, keyring, tag_pages, header_generation, read_only };
+    let opening =
+        Opening { medium: &*medium, keyring, tag_pages, header_generation, testimony, read_only };
     let chosen = match choice {
         RootChoice::Clean { root, copy, heal_other } => {
             recovery.clean = true;
@@ -148,6 +153,7 @@ pub(super) fn open(
     store.sealed_pages_bound = AtomicU64::new(sealed_pages);
     store.recovery = recovery;
     store.heal_header = Mutex::new(stale_header);
+    store.take_observed(&chosen.observed);
     match unclean_root {
         None => Ok(store),
         Some(root) => {
@@ -187,13 +193,16 @@ struct Opening<'a> {
     keyring: &'a Keyring,
     tag_pages: TagPages<'a>,
     header_generation: Generation,
+    testimony: Testimony,
     read_only: bool,
 }
 
 impl Opening<'_> {
-    fn check_time(&self, root: &RootRecord, copy: CopyId) -> Result<(), OpenError> {
+    // And the anchor and the caller's token have seen no newer state. Nothing was changed before.
+    fn check_time(&self, root: &RootRecord, copy: CopyId) -> Result<Observed, OpenError> {
         let active = self.keyring.active().epoch;
-        copies::check_time(self.header_generation, active, root, copy)
+        copies::check_time(self.header_generation, active, root, copy)?;
+        self.testimony.check(self.keyring, self.header_generation, root, copy)
     }
 
     /// Case A: the newest root says clean. This state and no other.
@@ -204,7 +213,7 @@ impl Opening<'_> {
         heal_other: bool,
         recovery: &mut Recovery,
     ) -> Result<Chosen, OpenError> {
-        self.check_time(&root, copy)?;
+        let observed = self.check_time(&root, copy)?;
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
         let end = layout::data_end(root.logical_len);
         if len < end.0 {
@@ -226,7 +235,8 @@ impl Opening<'_> {
             self.heal_root(&root, copy.other())?;
             recovery.healed_root = true;
         }
-        Ok(Chosen { root, copy, rows, forgiven: PageSet::new(), fresh: PageSet::new() })
+        let (forgiven, fresh) = (PageSet::new(), PageSet::new());
+        Ok(Chosen { root, copy, rows, forgiven, fresh, observed })
     }
 
     /// Case B: a crash. The first candidate whose digest fits the tag pages.
@@ -248,13 +258,16 @@ impl Opening<'_> {
                     recovery.recovered_from = recovery.recovered_from.max(Some(root.sync));
                 }
                 Ok(rows) => {
-                    self.check_time(&root, copy)?;
+                    let observed = self.check_time(&root, copy)?;
                     if !options.holes.dead_timeline() {
                         recovery.erased_tag_pages = self.erase_dead(&rows, &scan, root.sync)?;
                     }
                     let fresh = scan::fresh(&root, &rows, &scan);
-                    let forgiven = scan::forgiven(&root, &fresh);
-                    return Ok(Chosen { root, copy, rows, forgiven, fresh });
+                    let forgiven = match observed.acknowledged_sync {
+                        true => PageSet::new(),
+                        false => scan::forgiven(&root, &fresh),
+                    };
+                    return Ok(Chosen { root, copy, rows, forgiven, fresh, observed });
                 }
             }
         }

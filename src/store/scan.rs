@@ -189,6 +189,8 @@ mod tests {
             tail: Tail::None,
             rotation: RotationHint::default(),
             late: Vec::new(),
+            count: 0,
+            counted_at: SyncSeq(0),
             page_zero,
         }
     }

@@ -11,7 +11,7 @@ use crate::format::root_record::{RootRecord, RotationHint, Tail};
 use crate::format::tag_page::{Entry, TagPage};
 use crate::keys::Keyring;
 use crate::layout::{self, JournalHalf, PAGE_BYTES, PAGE_ZERO_SIZE};
-use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo};
+use crate::units::{CopyId, FileOffset, Generation, GroupNo, PageNo, SyncSeq};
 
 type PageZeroBytes = [u8; PAGE_ZERO_SIZE];
 
@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) groups: u64,
     pub(super) page_zero: Box<[u8; PAGE_ZERO_SIZE]>,
     pub(super) generation: Generation,
+    /// The anchor count that the next root record carries.
+    pub(super) count: u64,
     /// Something besides tag pages changed since the durable root.
     pub(super) dirty: bool,
     /// The next sync writes all tag pages that differ from those on the medium.
@@ -111,6 +113,7 @@ impl State {
             groups: root.groups,
             page_zero: root.page_zero.clone(),
             generation: root.generation,
+            count: root.count,
             rotation: root.rotation,
             durable: Durable { root, copy },
             rows,
@@ -316,6 +319,12 @@ impl State {
             sealed_pages,
             tail: self.journal.map_or(Tail::None, Journal::tail),
             late: late.map(|late| late.entries).unwrap_or_default(),
+            count: self.count,
+            counted_at: match self.count {
+                0 => SyncSeq(0),
+                count if count == durable.count => durable.counted_at,
+                _ => sync,
+            },
             page_zero,
             ..durable.clone()
         };

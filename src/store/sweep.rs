@@ -28,11 +28,16 @@ impl Store {
     /// Makes a new data key the active one: durable in both header copies and named by a root
     /// record before this returns.
     pub(crate) fn begin_rotation(&self) -> Result<(), StoreError> {
-        let sealed_pages = self.state().durable.root.sealed_pages;
-        // Syncs on their way may allow for more until the new key is active.
-        let sealed_pages = sealed_pages.saturating_add(RESERVE_MAX);
+        let sealed_pages = self.sealed_pages_at_most();
         let now = self.terms().clock.now_s();
         self.commit_header(|unlocked| epochs::begin(unlocked, sealed_pages, now))
+    }
+
+    /// A bound of what the active key has sealed when another one takes its place.
+    pub(super) fn sealed_pages_at_most(&self) -> u64 {
+        let sealed_pages = self.state().durable.root.sealed_pages;
+        // Syncs on their way may allow for more until the new key is active.
+        sealed_pages.saturating_add(RESERVE_MAX)
     }
 
     /// The epochs that are to go; empty where no rotation is due.

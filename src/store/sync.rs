@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
+use super::anchoring::Bound;
 use super::state::{PageZero, PendingTagPage, Snapshot};
 use crate::crypto::digest::DigestKey;
 use crate::error::StoreError;
@@ -57,11 +58,21 @@ impl Store {
         if self.guard().is_held() {
             return Ok(());
         }
-        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = self.anchoring();
         self.check_usable()?; // a close may have come between
+        self.settle(&mut bound, false);
+        self.sync_counted(&mut bound)?;
+        self.settle(&mut bound, false);
+        Ok(())
+    }
+
+    pub(super) fn sync_counted(&self, bound: &mut Option<Bound>) -> Result<(), StoreError> {
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_usable()?;
         // redb asks for a sync only after all its writes succeeded.
         self.write_failed.store(false, Ordering::Release);
         self.flush()?;
+        self.count_if_due(bound, self.occasion_of_sync());
         if self.state().needs_sync() {
             self.sync_snapshot(PageZero::Current)
         } else {

@@ -88,7 +88,8 @@ fn reopened(bytes: Vec<u8>) -> Store {
 }
 
 fn reopened_on(medium: &MemoryMedium) -> Store {
-    let store = open(Arc::new(medium.clone()), &key(), &Options::default()).unwrap();
+    let store =
+        open(Arc::new(medium.clone()), &key(), &Options::default(), &Witness::default()).unwrap();
     store.end_guard_strictly().unwrap();
     store
 }
@@ -309,7 +310,8 @@ fn nothing_but_roots_is_written_while_the_newest_root_is_clean() {
     write(&store, 1, 1);
     write(&store, DATA_PAGES_PER_GROUP, 1);
     store.close().unwrap();
-    let store = open(Arc::new(memory.clone()), &key(), &Options::default()).unwrap();
+    let store =
+        open(Arc::new(memory.clone()), &key(), &Options::default(), &Witness::default()).unwrap();
     store.end_guard_strictly().unwrap();
     assert!(store.state().durable.root.clean);
     store.set_len(2 * PAGE_BYTES).unwrap();
@@ -362,7 +364,8 @@ fn older_pages_tag_pages_and_roots_are_noticed() {
         let mut bytes = newer.clone();
         replay.iter().for_each(|at| put_back(&mut bytes, &older, *at));
         let medium = Arc::new(MemoryMedium::from_bytes(bytes));
-        let store = open(medium, &key(), &Options::default()).map_err(|error| error.to_string())?;
+        let store = open(medium, &key(), &Options::default(), &Witness::default())
+            .map_err(|error| error.to_string())?;
         store.end_guard_strictly().map_err(|error| error.to_string())?;
         read(&store, 1).map_err(|error| error.to_string())
     };
@@ -488,7 +491,7 @@ fn a_root_record_under_a_retired_key_is_refused_once_it_is_late() {
     );
     let forged = MemoryMedium::from_bytes(memory.to_bytes());
     forged.write_at(layout::root_start(CopyId::A).0, record.bytes()).unwrap();
-    let opened = open(Arc::new(forged), &key(), &Options::default());
+    let opened = open(Arc::new(forged), &key(), &Options::default(), &Witness::default());
     assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
-    assert!(open(Arc::new(memory), &key(), &Options::default()).is_ok());
+    assert!(open(Arc::new(memory), &key(), &Options::default(), &Witness::default()).is_ok());
 }

@@ -1,6 +1,9 @@
 //! How the golden files were made, for those that are missing.
 
+use std::sync::Arc;
+
 use strongroom::medium::MemoryMedium;
+use strongroom::{AnchorPolicy, MemoryAnchor};
 
 use crate::{Builder, Credential, KdfCost, NOTES, Passphrase, RawKey, open_read_only, said};
 
@@ -39,7 +42,7 @@ fn outcome(file: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("probe.room");
     std::fs::write(&path, file).unwrap();
-    match open_read_only(&path, &RawKey::new(SECRET)) {
+    match open_read_only(&Builder::new(), &path, &RawKey::new(SECRET)) {
         Ok(_) => "ok".to_owned(),
         Err(error) => said(&error),
     }
@@ -94,6 +97,20 @@ pub fn golden(name: &str) -> (Vec<u8>, String) {
             let key = format!("raw {}", hex(SECRET));
             sidecar(open, what, &key, "ok", "needs recovery", "not closed")
         }
+        "anchored" => {
+            let (file, expect) = anchored(clean);
+            (file, expect + "anchor: golden 5\n")
+        }
+        "anchored-rolled-back" => {
+            let (file, _) = anchored(clean);
+            let what = "Bound to an anchor that has seen a newer state.";
+            let (file, expect) = same(file, what, "rolled back");
+            (file, expect + "anchor: golden 6\n")
+        }
+        "anchored-no-anchor" => {
+            let (file, _) = anchored(clean);
+            same(file, "Bound to an anchor that nobody gives.", "anchor required")
+        }
         "wrong-key" => {
             let what = "As clean, opened with another key.";
             let key = format!("raw {}", hex([8; 32]));
@@ -140,6 +157,20 @@ pub fn golden(name: &str) -> (Vec<u8>, String) {
         }
         other => panic!("{other} is no golden file"),
     }
+}
+
+/// The clean file, bound to the anchor `golden`, which stands at 5 when it is closed.
+fn anchored(clean: &[u8]) -> (Vec<u8>, String) {
+    let (disk, key) = (MemoryMedium::from_bytes(clean.to_vec()), RawKey::new(SECRET));
+    let anchor = MemoryAnchor::new("golden");
+    anchor.set(2);
+    let db = Builder::new().open_on(disk.clone(), &key).unwrap();
+    let policy = AnchorPolicy::default();
+    db.admin(&key).unwrap().bind_anchor(Arc::new(anchor.clone()), policy).unwrap();
+    db.close().unwrap();
+    assert_eq!(anchor.count(), 5);
+    let what = "As clean, bound to an anchor.";
+    sidecar(disk.to_bytes(), what, &format!("raw {}", hex(SECRET)), "ok", "ok", "clean")
 }
 
 fn sidecar(

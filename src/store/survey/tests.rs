@@ -5,7 +5,7 @@ use super::*;
 use crate::keys::RawKey;
 use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_BYTES, PAGE_SIZE};
 use crate::medium::MemoryMedium;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Witness};
 
 fn key() -> RawKey {
     RawKey::new([7; 32])
@@ -17,7 +17,7 @@ fn surveyed(bytes: Vec<u8>) -> Result<Survey, OpenError> {
 
 fn opened(bytes: Vec<u8>) -> Result<Store, OpenError> {
     let medium = Arc::new(MemoryMedium::from_bytes(bytes));
-    store::open(medium, &key(), &Options::default())
+    store::open(medium, &key(), &Options::default(), &Witness::default())
 }
 
 fn write(store: &Store, page: u64, byte: u8) {

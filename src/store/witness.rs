@@ -1,0 +1,109 @@
+//! What an open holds against the file besides the file itself: its anchor, and a checkpoint token
+//! that the caller kept. Asked for before anything in the file is chosen, compared before anything
+//! in it is changed.
+
+use crate::anchor::AskedAnchor;
+use crate::error::{AnchorError, OpenError};
+use crate::format::anchor_binding::{self, AnchorBinding, AnchorPolicy, Standing};
+use crate::format::checkpoint::CheckpointToken;
+use crate::format::header::Header;
+use crate::format::root_record::RootRecord;
+use crate::keys::Keyring;
+use crate::units::{CopyId, Generation};
+
+/// What the caller brings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Witness {
+    pub(crate) anchor: Option<AskedAnchor>,
+    pub(crate) at_least: Option<CheckpointToken>,
+    /// An administrator is going to take a file that its anchor does not vouch for: refuse only
+    /// one that it does.
+    pub(crate) accepts_rollback: bool,
+}
+
+/// What the header and the anchor say.
+#[derive(Debug)]
+pub(super) struct Testimony {
+    binding: Option<AnchorBinding>,
+    anchor: Option<AskedAnchor>,
+    /// The anchor's count, where the header is bound to this anchor.
+    anchor_count: Option<u64>,
+    at_least: Option<CheckpointToken>,
+    accepts_rollback: bool,
+}
+
+/// How the chosen state stands.
+#[derive(Debug)]
+pub(super) struct Observed {
+    pub(super) count: u64,
+    pub(super) acknowledged: u64,
+    /// To count with from here on.
+    pub(super) anchor: Option<(AskedAnchor, AnchorPolicy)>,
+    /// The anchor has acknowledged this very sync: it had returned, so that nothing it wrote can be
+    /// torn by a crash.
+    pub(super) acknowledged_sync: bool,
+}
+
+impl Witness {
+    /// Asks the anchor of a header that is believed.
+    ///
+    /// # Errors
+    /// [`AnchorError`]: none was given, none was wanted, another one, or it does not answer.
+    pub(super) fn testify(&self, header: &Header) -> Result<Testimony, OpenError> {
+        let mut testimony = Testimony {
+            binding: header.anchor,
+            anchor: self.anchor.clone(),
+            anchor_count: None,
+            at_least: self.at_least.filter(|_| !self.accepts_rollback),
+            accepts_rollback: self.accepts_rollback,
+        };
+        let (binding, anchor) = match (header.anchor, &self.anchor) {
+            (None, None) => return Ok(testimony),
+            (None, Some(_)) => return Err(AnchorError::NotBound.into()),
+            (Some(_), None) => return Err(AnchorError::Required.into()),
+            (Some(binding), Some(anchor)) => (binding, anchor),
+        };
+        let identity = anchor.identity().map_err(AnchorError::from)?;
+        if anchor_binding::identity_hash(&identity, header.file_id) == binding.identity {
+            testimony.anchor_count = Some(anchor.read().map_err(AnchorError::from)?);
+        } else if !self.accepts_rollback {
+            return Err(AnchorError::WrongAnchor.into());
+        }
+        Ok(testimony)
+    }
+}
+
+impl Testimony {
+    /// Compares a state that was chosen. Nothing was changed before.
+    ///
+    /// # Errors
+    /// [`AnchorError`] or [`TokenError`](crate::TokenError): the file is not the newest; or damage.
+    pub(super) fn check(
+        &self,
+        keyring: &Keyring,
+        header: Generation,
+        root: &RootRecord,
+        copy: CopyId,
+    ) -> Result<Observed, OpenError> {
+        if let Some((token, key)) = self.at_least.zip(keyring.get(root.epoch)) {
+            token.check(&CheckpointToken::of(root, &key.digest))?;
+        }
+        let count = anchor_binding::count_of(self.binding.as_ref(), header, root, copy)?;
+        let mut observed =
+            Observed { count, acknowledged: 0, anchor: None, acknowledged_sync: false };
+        let Some(binding) = self.binding else { return Ok(observed) };
+        let standing = self.anchor_count.map(|anchor| anchor_binding::check_count(count, anchor));
+        if self.accepts_rollback {
+            return match standing {
+                Some(Ok(_)) => Err(AnchorError::NothingToAccept.into()),
+                Some(Err(_)) | None => Ok(observed),
+            };
+        }
+        let level = matches!(standing.transpose()?, Some(Standing::Level));
+        observed.acknowledged = self.anchor_count.unwrap_or(0);
+        observed.anchor = self.anchor.clone().map(|anchor| (anchor, binding.policy));
+        observed.acknowledged_sync =
+            level && root.generation >= binding.since && root.counted_at == root.sync;
+        Ok(observed)
+    }
+}
