@@ -11,6 +11,7 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,10 @@ use strongroom::backup::{self, BackupKind, Chain, Options, Parent, Rekey, Restor
 use strongroom::medium::{Directory, MemoryMedium};
 use strongroom::redb::{Durability, TableDefinition};
 use strongroom::testkit::{Crash, CrashDirectory, SeededRandom};
-use strongroom::{BackupError, Database, OpenError, RawKey, StoreError};
+use strongroom::{
+    Anchor, AnchorError, AnchorPolicy, BackupError, Database, MemoryAnchor, OpenError, RawKey,
+    StoreError,
+};
 
 #[path = "backup/setting.rs"]
 mod setting;
@@ -27,6 +31,30 @@ use setting::{
     Content, ROWS, asked, builder, change, check, content, full, key, more, new_db, number_in,
     restored, restored_with, write_number,
 };
+
+#[test]
+fn a_restored_copy_of_an_anchored_file_opens_by_accepting_it_and_not_otherwise() {
+    let (_, db) = new_db();
+    let (mut model, mut random) = (Content::new(), SeededRandom::new(3));
+    change(&db, &mut model, &mut random, 60);
+    let anchor = Arc::new(MemoryAnchor::new("restored"));
+    let mut admin = db.admin(&key()).unwrap();
+    admin
+        .bind_anchor(Arc::clone(&anchor) as Arc<dyn Anchor>, AnchorPolicy::every_commit())
+        .unwrap();
+    drop(admin);
+    change(&db, &mut model, &mut random, 9);
+    let (bytes, _) = full(&db);
+    db.close().unwrap();
+    let copy = MemoryMedium::from_bytes(restored(&[bytes]).unwrap());
+    let mut with = builder();
+    with.anchor(anchor);
+    let refused = with.open_on(copy.clone(), &key()).unwrap_err();
+    let rolled_back = matches!(refused, OpenError::Anchor(AnchorError::RolledBack { .. }));
+    assert!(rolled_back, "{refused:?}");
+    let (db, _) = with.accept_rollback_on(copy, &key(), &key()).unwrap();
+    assert_eq!(content(&db), model);
+}
 
 #[test]
 fn every_increment_restores_the_commit_it_was_made_after() {

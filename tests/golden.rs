@@ -30,7 +30,7 @@ mod checks;
 mod making;
 
 const NOTES: TableDefinition<u32, &str> = TableDefinition::new("notes");
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 15] = [
     "clean",
     "anchored",
     "anchored-no-anchor",
@@ -39,7 +39,6 @@ const NAMES: [&str; 16] = [
     "header-lost",
     "header-torn",
     "left-open",
-    "left-open-late",
     "older-group",
     "older-page",
     "passphrase",

@@ -135,7 +135,7 @@ fn settle(
     let medium = draft.reopen(true).map_err(opening())?;
     let mut builder = options.builder.clone();
     builder.resume_rotation(false).auto_rotate(false);
-    let mut db = builder.open_shared(Arc::clone(&medium), key)?;
+    let mut db = builder.open_unwitnessed(Arc::clone(&medium), key)?;
     let sound = db.check_integrity();
     let closed = db.close();
     match sound {

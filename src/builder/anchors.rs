@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Builder;
 use crate::anchor::{ANCHOR_TIMEOUT, Anchor, AskedAnchor};
 use crate::database::Database;
-use crate::error::{AnchorError, KeyError};
+use crate::error::{AnchorError, KeyError, OpenError};
 use crate::format::checkpoint::CheckpointToken;
 use crate::keys::{Credential, SlotInfo};
 use crate::medium::{self, Medium};
@@ -36,7 +36,7 @@ impl Outside {
     }
 
     pub(super) fn witness(&self) -> Witness {
-        Witness { anchor: self.asked(), at_least: self.at_least, accepts_rollback: false }
+        Witness { anchor: self.asked(), at_least: self.at_least, ..Witness::default() }
     }
 }
 
@@ -82,6 +82,16 @@ impl Builder {
     pub fn anchor_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.outside.timeout = timeout;
         self
+    }
+
+    /// Opens a file that is being restored: no anchor and no token is asked.
+    pub(crate) fn open_unwitnessed(
+        &self,
+        medium: Arc<dyn Medium>,
+        key: &dyn Credential,
+    ) -> Result<Database, OpenError> {
+        let witness = Witness { asks_nobody: true, ..Witness::default() };
+        self.open_over(Arc::new(store::open(medium, key, &self.options, &witness)?))
     }
 
     /// Refuses a file that is older than the state that this token names, or of its sync with other

@@ -78,7 +78,12 @@ pub(crate) fn transplant(
     if !medium.is_empty().map_err(OpenError::io("measuring the medium"))? {
         return Err(OpenError::NotEmpty);
     }
-    let root = RootRecord { sync: origin.sync, ..blank_root(&unlocked) };
+    // A restored file is older than its anchor: one that is bound opens by `accept_rollback` alone.
+    let (count, counted_at) = match unlocked.header.anchor {
+        Some(_) => (1, origin.sync),
+        None => (0, SyncSeq(0)),
+    };
+    let root = RootRecord { sync: origin.sync, count, counted_at, ..blank_root(&unlocked) };
     let cache = TagCache::new(options.tag_cache_bytes);
     let mut state = State::new(root, CopyId::B, Vec::new(), cache);
     state.logical_len = origin.logical_len;

@@ -91,12 +91,6 @@ pub fn golden(name: &str) -> (Vec<u8>, String) {
             let key = format!("raw {}", hex(SECRET));
             sidecar(open, what, &key, "ok", "needs recovery", "not closed")
         }
-        "left-open-late" => {
-            let what =
-                "As left-open; the root record carries the entries of the last commit's pages.";
-            let key = format!("raw {}", hex(SECRET));
-            sidecar(open, what, &key, "ok", "needs recovery", "not closed")
-        }
         "anchored" => {
             let (file, expect) = anchored(clean);
             (file, expect + "anchor: golden 5\n")
