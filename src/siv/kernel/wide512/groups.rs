@@ -2,7 +2,7 @@
 //! groups, which is what keeps AES units and multipliers busy.
 //!
 //! `SITE` marks a call: a function that is called at one place is inlined there. Where LLVM stops
-//! doing so, its vectors cross the call through memory, at a cost of 20 % (benches/cipher.rs).
+//! doing so, its vectors cross the call through memory (benches/cipher.rs shows it).
 
 use core::arch::x86_64::*;
 

@@ -35,7 +35,7 @@ macro_rules! pin {
 pub(super) use pin;
 
 /// A function that holds one keeps its registers at multiples of 64 when it has to put them on the
-/// stack. Else most of them straddle two cache lines, depending on its caller: up to 15 % slower.
+/// stack. Else most of them straddle two cache lines, depending on its caller.
 #[repr(align(64))]
 struct Anchor(#[allow(dead_code, reason = "there for its place alone")] [u8; 64]);
 
