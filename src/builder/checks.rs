@@ -82,7 +82,7 @@ pub fn inspect_medium(medium: impl Medium) -> Result<Inspection, OpenError> {
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let path = directory.path().join("notes.room");
 /// let key = RawKey::new([7; 32]);
-/// Database::create(&path, key.clone())?.close()?;
+/// Database::create(&path, RawKey::new([7; 32]))?.close()?;
 /// let options = ProveOptions::new().pattern("a word that was stored");
 /// let (without, with) =
 ///     (strongroom::prove(&path, None, &options)?, strongroom::prove(&path, Some(&key), &options)?);
