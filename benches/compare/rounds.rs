@@ -24,7 +24,7 @@ const READ_THREADS: u64 = 4;
 /// Records that a range read goes over.
 const RANGE_RECORDS: usize = 100;
 
-const WORKLOADS: [&str; 15] = [
+const WORKLOADS: [&str; 16] = [
     "bulk_load",
     "single_commits",
     "batches",
@@ -40,6 +40,7 @@ const WORKLOADS: [&str; 15] = [
     "file_size",
     "compaction",
     "compacted_size",
+    "compacted_scan",
 ];
 
 pub(crate) fn run(
@@ -162,7 +163,9 @@ impl Reads {
 /// Removals, and giving back the room that they leave.
 fn shrink(round: &mut Round<'_>) -> Outcome {
     let records = round.settings.records;
-    if round.settings.wants("removals") || round.settings.wants("compact") {
+    let compacts = ["compaction", "compacted_size", "compacted_scan"];
+    let compacts = compacts.iter().any(|name| round.settings.wants(name));
+    if round.settings.wants("removals") || compacts {
         round.measure("removals", (Unit::PerRecord, records / 2), 1, |handle, _| {
             handle.store().remove_half(records)
         })?;
@@ -171,14 +174,14 @@ fn shrink(round: &mut Round<'_>) -> Outcome {
         round.reopen(LARGE_CACHE_BYTES)?;
         round.note_sizes("file_size")?;
     }
-    if round.settings.wants("compaction") || round.settings.wants("compacted_size") {
+    if compacts {
         round.measure("compaction", (Unit::PerCompaction, 1), 1, |handle, _| {
             handle.compact()?;
             Ok(0)
         })?;
         round.reopen(LARGE_CACHE_BYTES)?;
         round.note_sizes("compacted_size")?;
-        round.measure("after compaction", (Unit::PerRecord, records), 1, |handle, _| {
+        round.measure("compacted_scan", (Unit::PerRecord, records), 1, |handle, _| {
             handle.store().scan()
         })?;
     }

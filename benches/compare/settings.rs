@@ -30,7 +30,6 @@ pub(crate) struct Settings {
     /// Values of 60 KiB in the database whose opening is timed: 256 MiB.
     pub(crate) opened_values: u64,
     pub(crate) opens: usize,
-    pub(crate) page_samples: u64,
 }
 
 impl Settings {
@@ -64,7 +63,6 @@ impl Settings {
             value_slices: scaled(8, scale),
             opened_values: if bench { 4200 } else { 42 },
             opens: if bench { 10 } else { 2 },
-            page_samples: scaled(2000, scale.min(1.0)),
         })
     }
 
@@ -99,6 +97,6 @@ fn from_env<T: FromStr>(name: &str, default: T) -> Outcome<T> {
     clippy::cast_sign_loss,
     reason = "a few millions times a positive scale of at most a thousand"
 )]
-fn scaled(count: u64, scale: f64) -> u64 {
+pub(crate) fn scaled(count: u64, scale: f64) -> u64 {
     ((count as f64 * scale) as u64).max(1)
 }

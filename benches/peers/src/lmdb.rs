@@ -1,5 +1,6 @@
 //! LMDB with page encryption, by heed3: one file, the unnamed table, numbers as big-endian keys.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use chacha20poly1305::ChaCha20Poly1305;
@@ -19,9 +20,7 @@ pub(crate) struct Lmdb {
 }
 
 pub(crate) fn version() -> String {
-    let (mut major, mut minor, mut patch) = (0, 0, 0);
-    let version = heed3::lmdb_version(&mut major, &mut minor, &mut patch);
-    format!("{version}, ChaCha20-Poly1305")
+    format!("{}, ChaCha20-Poly1305", heed3::lmdb_version().string)
 }
 
 impl Lmdb {
@@ -77,8 +76,8 @@ impl Store for Lmdb {
         for read in 0..picks.count {
             let record = scatter(read.wrapping_add(picks.seed)) % picks.records;
             let first = key(record);
-            let range = self.table.range(&mut transaction, &(first.as_slice()..))?;
-            for row in range.take(length) {
+            let range = (Bound::Included(first.as_slice()), Bound::Unbounded);
+            for row in self.table.range(&mut transaction, &range)?.take(length) {
                 checksum = add(checksum, row?.1);
             }
         }
