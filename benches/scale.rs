@@ -73,10 +73,11 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Where the `n`-th page with data lies: in scattered groups, anywhere in them.
+/// Where the `n`-th page with data lies: page after page in other groups, spread over the file.
 fn page(n: u64, groups: u64) -> u64 {
-    let group = n % SCATTERED * groups.div_ceil(SCATTERED) % groups;
-    group * GROUP + (1 + n * 37 % 124) * PAGE
+    let used = groups.min(SCATTERED);
+    let group = n % used * (groups / used);
+    group * GROUP + (1 + n / used % 124) * PAGE
 }
 
 fn page_bytes(n: u64) -> Vec<u8> {

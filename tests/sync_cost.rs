@@ -1,7 +1,13 @@
 //! What reaches the disk, exactly: writes, bytes and syncs of a commit, of a run of commits, of a
 //! close and of an open, counted on a medium in memory (docs/performance.md, "What a sync writes").
 //! A change of these numbers is a change of what every commit costs: it belongs into that table.
+//!
+//! ```text
+//! cargo test --release --features testkit --test sync_cost -- --nocapture
+//! SYNC_COST_RECORDS=250000 cargo test --release --features testkit --test sync_cost
+//! ```
 #![cfg(feature = "testkit")]
+#![allow(unreachable_pub, reason = "the modules of a test have no outside")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -288,18 +294,31 @@ fn an_open_syncs_once_and_reads_the_preamble_and_the_index() {
 
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 
-/// Durable commits of one record each into 20,000 records: what one costs, times a hundred.
+/// Records before the commits that are counted: with more of them, a commit's pages lie in more
+/// groups.
+const RECORDS_BEFORE: u64 = 20_000;
+const COMMITS: u64 = 100;
+
+fn records_before() -> u64 {
+    std::env::var("SYNC_COST_RECORDS").map_or(RECORDS_BEFORE, |text| text.parse().unwrap())
+}
+
+/// Durable commits of one record each, at random places: what a hundred of them cost.
 fn hundred_commits(db: &redb::Database, medium: &CountingMedium) -> Cost {
+    let (records, record) = (records_before(), [1; 150]);
     let txn = db.begin_write().unwrap();
-    for record in 0..20_000 {
-        txn.open_table(RECORDS).unwrap().insert(record, [1; 150].as_slice()).unwrap();
+    {
+        let mut table = txn.open_table(RECORDS).unwrap();
+        for number in 0..records {
+            table.insert(number, record.as_slice()).unwrap();
+        }
     }
     txn.commit().unwrap();
     medium.take();
-    for commit in 0..100 {
+    for commit in 0..COMMITS {
         let txn = db.begin_write().unwrap();
-        let record = commit * 7919 % 20_000;
-        txn.open_table(RECORDS).unwrap().insert(record, [2; 150].as_slice()).unwrap();
+        let number = commit * 7_919_317 % records;
+        txn.open_table(RECORDS).unwrap().insert(number, record.as_slice()).unwrap();
         txn.commit().unwrap();
     }
     medium.take()
@@ -314,18 +333,20 @@ fn a_commit_of_redb_costs_little_more_than_without_encryption() {
     let db = Builder::new().create_on(medium.clone(), &key()).unwrap();
     let sealed = hundred_commits(&db, &medium);
     for (name, cost) in [("redb", plain), ("strongroom", sealed)] {
+        let each = |count: u64| count as f64 / COMMITS as f64;
         println!(
             "figure: sync_cost_record_{name} = {:.2} writes of {:.0} bytes in {:.2} syncs",
-            cost.all_writes() as f64 / 100.0,
-            cost.bytes as f64 / 100.0,
-            cost.syncs as f64 / 100.0
+            each(cost.all_writes()),
+            each(cost.bytes),
+            each(cost.syncs)
         );
     }
-    println!("figure: sync_cost_record_parts = {:?} in 100 commits", sealed.writes);
+    println!("figure: sync_cost_record_parts = {:?} in {COMMITS} commits", sealed.writes);
     assert_eq!(sealed.syncs, plain.syncs);
-    assert!(sealed.all_writes() <= plain.all_writes(), "neighbours go out together");
     // redb's pages, a root record in the place of its header, and tag pages.
     let tag_pages = sealed.writes[2];
-    assert_eq!(sealed.bytes, plain.bytes - 100 * 320 + (100 + tag_pages) * PAGE);
-    assert!((1..=50).contains(&tag_pages), "{tag_pages} tag pages in 100 commits");
+    assert_eq!(sealed.bytes, plain.bytes - COMMITS * 320 + (COMMITS + tag_pages) * PAGE);
+    assert!(sealed.writes[3] + COMMITS <= plain.all_writes(), "neighbours go out together");
+    let most = if records_before() == RECORDS_BEFORE { 50 } else { 3 * COMMITS };
+    assert!((1..=most).contains(&tag_pages), "{tag_pages} tag pages in {COMMITS} commits");
 }
