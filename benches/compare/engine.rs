@@ -1,15 +1,18 @@
-//! The two engines behind one face: redb's own handle either way.
+//! The engines behind one face: plain redb, strongroom, and strongroom that reads its file through a
+//! memory map; redb's own handle in each.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strongroom::{Builder, RawKey, redb};
 
 use crate::Outcome;
+use crate::store::Store;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Engine {
     Redb,
     Strongroom,
+    Mapped,
 }
 
 pub(crate) enum Handle {
@@ -18,28 +21,32 @@ pub(crate) enum Handle {
 }
 
 impl Engine {
-    /// Who goes first takes turns.
-    pub(crate) fn both(round: usize) -> [Self; 2] {
-        if round.is_multiple_of(2) {
-            [Self::Redb, Self::Strongroom]
-        } else {
-            [Self::Strongroom, Self::Redb]
-        }
-    }
+    pub(crate) const ALL: &[Self] = &[Self::Redb, Self::Strongroom, Self::Mapped];
+    /// What the others are divided by.
+    pub(crate) const BASE: Self = Self::Redb;
 
+    /// In figures, in the environment variable `ENGINES`, and behind the dot of files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Redb => "redb",
             Self::Strongroom => "strongroom",
+            Self::Mapped => "mapped",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Redb, Self::Strongroom].into_iter().find(|engine| engine.name() == name)
+        Self::ALL.iter().copied().find(|engine| engine.name() == name)
     }
 
-    pub(crate) fn path(self, directory: &Path, stem: &str) -> PathBuf {
-        directory.join(format!("{stem}.{}", self.name()))
+    /// Whether a workload can be done by it at all.
+    pub(crate) fn can(self, _workload: &str) -> bool {
+        true
+    }
+
+    fn builder(self, cache_bytes: usize) -> Builder {
+        let mut builder = Builder::new();
+        builder.cache_size(cache_bytes).memory_map(self == Self::Mapped);
+        builder
     }
 
     pub(crate) fn create(self, path: &Path, cache_bytes: usize) -> Outcome<Handle> {
@@ -47,8 +54,8 @@ impl Engine {
             Self::Redb => {
                 Handle::Redb(redb::Builder::new().set_cache_size(cache_bytes).create(path)?)
             }
-            Self::Strongroom => {
-                Handle::Strongroom(Builder::new().cache_size(cache_bytes).create(path, &key())?)
+            Self::Strongroom | Self::Mapped => {
+                Handle::Strongroom(self.builder(cache_bytes).create(path, &key())?)
             }
         })
     }
@@ -58,19 +65,28 @@ impl Engine {
             Self::Redb => {
                 Handle::Redb(redb::Builder::new().set_cache_size(cache_bytes).open(path)?)
             }
-            Self::Strongroom => {
-                Handle::Strongroom(Builder::new().cache_size(cache_bytes).open(path, &key())?)
+            Self::Strongroom | Self::Mapped => {
+                Handle::Strongroom(self.builder(cache_bytes).open(path, &key())?)
             }
         })
     }
 }
 
 impl Handle {
-    pub(crate) fn db(&self) -> &redb::Database {
+    pub(crate) fn store(&self) -> &dyn Store {
         match self {
             Self::Redb(db) => db,
-            Self::Strongroom(db) => db,
+            Self::Strongroom(db) => &**db,
         }
+    }
+
+    /// Gives room back that nothing uses.
+    pub(crate) fn compact(&mut self) -> Outcome {
+        match self {
+            Self::Redb(db) => db.compact()?,
+            Self::Strongroom(db) => db.compact()?,
+        };
+        Ok(())
     }
 
     /// Whether opening took the short way: a clean close, and no scan of all tag pages.

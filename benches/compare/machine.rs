@@ -22,6 +22,12 @@ pub(crate) fn describe(settings: &Settings) -> Outcome {
         settings.records,
         !cfg!(debug_assertions)
     );
+    if let Ok(cipher) = std::env::var("STRONGROOM_SIV") {
+        if !cfg!(feature = "testkit") {
+            return Err("STRONGROOM_SIV is heard with `--features testkit` only".into());
+        }
+        println!("cipher: {cipher}, by STRONGROOM_SIV");
+    }
     println!();
     if file_system.starts_with("tmpfs") {
         eprintln!("a tmpfs has no disk to sync to: name another directory with BENCH_DIR");

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::engine::Engine;
 use crate::results::{Results, Unit};
 use crate::settings::Settings;
-use crate::workloads;
+use crate::turns;
 
 /// The argument that makes this program the child.
 pub(crate) const CHILD: &str = "--memory-child";
@@ -23,14 +23,14 @@ pub(crate) fn run(
     if !settings.wants("memory") || !Path::new("/proc/self/status").exists() {
         return Ok(());
     }
-    for engine in Engine::both(round) {
-        let path = engine.path(directory, "memory");
+    for engine in turns::order(&settings.engines, round) {
+        let path = turns::path(directory, "memory", engine);
         let output = Command::new(std::env::current_exe()?)
             .args([CHILD, engine.name()])
             .arg(&path)
             .arg(settings.records.to_string())
             .output()?;
-        std::fs::remove_file(&path)?;
+        turns::remove(&path)?;
         let said = String::from_utf8(output.stdout)?;
         let bytes: u64 = said
             .trim()
@@ -48,7 +48,7 @@ pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Outcome {
     let path = next()?;
     let records = next()?.parse()?;
     let handle = engine.create(Path::new(&path), CACHE_BYTES)?;
-    workloads::insert(handle.db(), 0, records)?;
+    handle.store().insert(0, records)?;
     println!("{}", resident_bytes()?);
     handle.close()
 }

@@ -10,7 +10,7 @@ use strongroom::redb::{StorageBackend, backends::InMemoryBackend};
 use crate::Outcome;
 use crate::engine;
 use crate::results::Spread;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 const PAGE_BYTES: usize = 4096;
 /// Data pages under one tag page: runs start at such a boundary, as redb's large writes may.
@@ -30,11 +30,12 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
         "| pages in one call | what | memory alone, ns/page | sealed: best | sealed: median |"
     );
     println!("|---:|---|---:|---:|---:|");
+    let samples = settings::scaled(2000, settings.scale.min(1.0));
     let mut figures = Vec::new();
     for pages in RUNS {
         for what in ["write", "read"] {
-            let copied = sample(&plain, what, pages, settings.page_samples)?;
-            let spread = sample(&sealed, what, pages, settings.page_samples)?;
+            let copied = sample(&plain, what, pages, samples)?;
+            let spread = sample(&sealed, what, pages, samples)?;
             println!(
                 "| {pages} | {what} | {:.0} | {:.0} | {:.0} |",
                 copied.min, spread.min, spread.median

@@ -1,4 +1,7 @@
 //! Medians, spreads and ratios, as a table and as lines for scripts.
+//!
+//! Two ratios of the same values: `ratio`, an engine's time (or bytes) over the base's, above 1 is
+//! slower or larger; and `throughput`, the base's time over the engine's, above 1 is faster.
 
 use crate::engine::Engine;
 
@@ -7,7 +10,10 @@ pub(crate) enum Unit {
     PerRecord,
     PerCommit,
     PerRead,
+    PerRange,
+    PerValue,
     PerOpen,
+    PerCompaction,
     Bytes,
 }
 
@@ -18,19 +24,19 @@ impl Unit {
             Self::PerRecord => "us/record",
             Self::PerCommit => "us/commit",
             Self::PerRead => "us/read",
+            Self::PerRange => "us/range",
+            Self::PerValue => "us/value",
             Self::PerOpen => "us/open",
+            Self::PerCompaction => "us/compaction",
             Self::Bytes => "MiB",
         }
     }
 
     /// For names of figures.
-    fn suffix(self) -> &'static str {
+    fn suffix(self) -> String {
         match self {
-            Self::PerRecord => "us_per_record",
-            Self::PerCommit => "us_per_commit",
-            Self::PerRead => "us_per_read",
-            Self::PerOpen => "us_per_open",
-            Self::Bytes => "mib",
+            Self::Bytes => "mib".to_owned(),
+            time => time.label().replace('/', "_per_"),
         }
     }
 
@@ -43,8 +49,8 @@ impl Unit {
 struct Row {
     workload: &'static str,
     unit: Unit,
-    redb: Vec<f64>,
-    strongroom: Vec<f64>,
+    /// By engine, a value a round.
+    values: Vec<(Engine, Vec<f64>)>,
 }
 
 /// One value a round and engine.
@@ -57,53 +63,98 @@ impl Results {
     pub(crate) fn add(&mut self, workload: &'static str, unit: Unit, engine: Engine, value: f64) {
         let index = self.rows.iter().position(|row| row.workload == workload);
         let index = index.unwrap_or_else(|| {
-            self.rows.push(Row { workload, unit, redb: Vec::new(), strongroom: Vec::new() });
+            self.rows.push(Row { workload, unit, values: Vec::new() });
             self.rows.len() - 1
         });
         if let Some(row) = self.rows.get_mut(index) {
-            let values = match engine {
-                Engine::Redb => &mut row.redb,
-                Engine::Strongroom => &mut row.strongroom,
-            };
-            values.push(unit.convert(value));
+            row.add(engine, unit.convert(value));
         }
     }
 
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self, engines: &[Engine]) {
         if self.rows.is_empty() {
             return;
         }
-        println!(
-            "| workload | unit | redb (min..max) | strongroom (min..max) | ratio (min..max) |"
-        );
-        println!("|---|---|---:|---:|---:|");
+        let others: Vec<_> = engines.iter().copied().filter(|e| *e != Engine::BASE).collect();
+        let mut head = vec!["workload".to_owned(), "unit".to_owned()];
+        head.extend(engines.iter().map(|engine| engine.name().to_owned()));
+        for engine in &others {
+            head.extend(["ratio", "throughput"].map(|what| format!("{} {what}", engine.name())));
+        }
+        println!("| {} |", head.join(" | "));
+        println!("|---|---|{}", "---:|".repeat(head.len() - 2));
         for row in &self.rows {
-            let (redb, strongroom) = (Spread::of(&row.redb), Spread::of(&row.strongroom));
-            let (workload, unit, ratio) = (row.workload, row.unit.label(), row.ratio());
-            println!("| {workload} | {unit} | {redb} | {strongroom} | {ratio} |");
+            println!("| {} |", row.cells(engines, &others).join(" | "));
         }
         println!();
         for row in &self.rows {
-            let (name, suffix) = (row.workload, row.unit.suffix());
-            println!("figure: bench_{name}_ratio = {:.3}", row.ratio().median);
-            println!("figure: bench_{name}_redb_{suffix} = {:.3}", Spread::of(&row.redb).median);
-            let strongroom = Spread::of(&row.strongroom).median;
-            println!("figure: bench_{name}_strongroom_{suffix} = {strongroom:.3}");
+            row.print_figures(&others);
         }
         println!();
     }
 }
 
 impl Row {
-    /// strongroom over redb, of each round by itself: what disturbs a round disturbs both.
-    fn ratio(&self) -> Spread {
-        let ratios: Vec<_> = self
-            .strongroom
-            .iter()
-            .zip(&self.redb)
-            .map(|(strongroom, redb)| strongroom / redb)
-            .collect();
-        Spread::of(&ratios)
+    fn add(&mut self, engine: Engine, value: f64) {
+        match self.values.iter_mut().find(|(known, _)| *known == engine) {
+            Some((_, values)) => values.push(value),
+            None => self.values.push((engine, vec![value])),
+        }
+    }
+
+    fn of(&self, engine: Engine) -> &[f64] {
+        let found = self.values.iter().find(|(known, _)| *known == engine);
+        found.map_or(&[], |(_, values)| values)
+    }
+
+    /// One over the other, of each round by itself: what disturbs a round disturbs both.
+    fn divided(&self, over: Engine, under: Engine) -> Option<Spread> {
+        let pairs = self.of(over).iter().zip(self.of(under));
+        let ratios: Vec<_> = pairs.map(|(over, under)| over / under).collect();
+        (!ratios.is_empty()).then(|| Spread::of(&ratios))
+    }
+
+    fn ratio(&self, engine: Engine) -> Option<Spread> {
+        self.divided(engine, Engine::BASE)
+    }
+
+    fn throughput(&self, engine: Engine) -> Option<Spread> {
+        let spread = || self.divided(Engine::BASE, engine);
+        if self.unit == Unit::Bytes { None } else { spread() }
+    }
+
+    fn cells(&self, engines: &[Engine], others: &[Engine]) -> Vec<String> {
+        let cell = |spread: Option<Spread>| spread.map_or("-".to_owned(), |it| it.to_string());
+        let mut cells = vec![self.workload.to_owned(), self.unit.label().to_owned()];
+        for engine in engines {
+            let values = self.of(*engine);
+            cells.push(cell((!values.is_empty()).then(|| Spread::of(values))));
+        }
+        for engine in others {
+            cells.extend([cell(self.ratio(*engine)), cell(self.throughput(*engine))]);
+        }
+        cells
+    }
+
+    fn print_figures(&self, others: &[Engine]) {
+        let workload = self.workload.replace(' ', "_");
+        for (engine, values) in &self.values {
+            let (name, suffix) = (engine.name(), self.unit.suffix());
+            println!("figure: bench_{workload}_{name}_{suffix} = {:.3}", Spread::of(values).median);
+        }
+        for engine in others {
+            // strongroom's own ratio goes without its name: most of the docs are about it.
+            let name = match engine.name() {
+                "strongroom" => String::new(),
+                other => format!("_{other}"),
+            };
+            if let Some(ratio) = self.ratio(*engine) {
+                println!("figure: bench_{workload}{name}_ratio = {:.3}", ratio.median);
+            }
+            if let Some(throughput) = self.throughput(*engine) {
+                println!("figure: bench_{workload}{name}_throughput = {:.3}", throughput.median);
+            }
+        }
     }
 }
 

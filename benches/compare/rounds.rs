@@ -1,97 +1,46 @@
-//! One round: every workload on both engines, one right after the other, on fresh files.
+//! One round of the workloads on small records: every engine, on fresh files.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use strongroom::redb::Database;
+use std::path::Path;
 
 use crate::Outcome;
-use crate::engine::{Engine, Handle};
+use crate::records::{KEY_BYTES, VALUE_BYTES};
 use crate::results::{Results, Unit};
 use crate::settings::Settings;
-use crate::workloads;
+use crate::store::{self, Picks};
+use crate::turns::Round;
 
-/// Room for everything in every workload but one.
-const LARGE_CACHE_BYTES: usize = 1 << 30;
-/// redb's cache for cold reads. The operating system's cache stays warm.
+/// Room for everything in every workload but some.
+pub(crate) const LARGE_CACHE_BYTES: usize = 1 << 30;
+/// For cold reads. The operating system's cache stays warm.
 const SMALL_CACHE_BYTES: usize = 1 << 20;
+/// The least that "a tenth of the data" comes to, in a smoke test.
+const TENTH_BYTES_MIN: usize = 64 << 10;
 
 const SINGLES_PER_SLICE: u64 = 10;
 const BATCHES_PER_SLICE: u64 = 2;
 const BATCH_RECORDS: u64 = 1000;
 const READ_SLICES: u64 = 10;
+const READ_THREADS: u64 = 4;
+/// Records that a range read goes over.
+const RANGE_RECORDS: usize = 100;
 
-struct Round<'a> {
-    settings: &'a Settings,
-    results: &'a mut Results,
-    open: Vec<(Engine, PathBuf, Handle)>,
-}
-
-impl Round<'_> {
-    /// Times a workload of `slices` parts that does `count` things. The engines take turns with
-    /// every part, so that a disk that is slow for a while is slow for both.
-    fn measure(
-        &mut self,
-        workload: &'static str,
-        unit: Unit,
-        count: u64,
-        slices: u64,
-        work: impl Fn(&Database, u64) -> Outcome<u64>,
-    ) -> Outcome {
-        let mut elapsed = [Duration::ZERO; 2];
-        for slice in 0..slices {
-            let mut checksums = Vec::new();
-            for ((_, _, handle), elapsed) in self.open.iter().zip(&mut elapsed) {
-                let started = Instant::now();
-                checksums.push(work(handle.db(), slice)?);
-                *elapsed += started.elapsed();
-            }
-            same(workload, &checksums)?;
-            // Who follows a sync of the other one waits for the disk: in turns.
-            self.open.reverse();
-            elapsed.reverse();
-        }
-        for ((engine, _, _), elapsed) in self.open.iter().zip(elapsed) {
-            if self.settings.wants(workload) {
-                self.results.add(workload, unit, *engine, micros(elapsed) / count as f64);
-            }
-        }
-        Ok(())
-    }
-
-    fn reopen(&mut self, cache_bytes: usize) -> Outcome {
-        for (engine, path, handle) in std::mem::take(&mut self.open) {
-            handle.close()?;
-            let handle = engine.open(&path, cache_bytes)?;
-            self.open.push((engine, path, handle));
-        }
-        Ok(())
-    }
-}
-
-fn micros(elapsed: Duration) -> f64 {
-    elapsed.as_secs_f64() * 1e6
-}
-
-fn same(workload: &str, checksums: &[u64]) -> Outcome {
-    match checksums {
-        [first, rest @ ..] if rest.iter().any(|other| other != first) => {
-            Err(format!("{workload}: the engines gave different answers").into())
-        }
-        _ => Ok(()),
-    }
-}
-
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 16] = [
     "bulk_load",
     "single_commits",
     "batches",
     "hot_reads",
+    "hot_reads_4_threads",
+    "hot_ranges",
+    "tenth_reads",
+    "tenth_reads_4_threads",
+    "tenth_ranges",
     "cold_reads",
     "scan",
     "removals",
     "file_size",
+    "compaction",
+    "compacted_size",
+    "compacted_scan",
 ];
 
 pub(crate) fn run(
@@ -103,110 +52,138 @@ pub(crate) fn run(
     if !WORKLOADS.iter().any(|workload| settings.wants(workload)) {
         return Ok(());
     }
-    let mut open = Vec::new();
-    for engine in Engine::both(number) {
-        let path = engine.path(directory, "records");
-        let handle = engine.create(&path, LARGE_CACHE_BYTES)?;
-        open.push((engine, path, handle));
+    let place = (number, directory, "records");
+    let mut round = Round::create(settings, results, place, LARGE_CACHE_BYTES)?;
+    let present = writes(&mut round)?;
+    let reads = Reads::of(settings, number);
+    if ["hot_reads", "hot_reads_4_threads", "hot_ranges"].iter().any(|name| settings.wants(name)) {
+        round.for_each(|handle| handle.store().warm())?;
+        reads.measure(&mut round, ["hot_reads", "hot_reads_4_threads", "hot_ranges"])?;
     }
-    let mut round = Round { settings, results, open };
-    let Settings { records, single_slices, batch_slices, reads, .. } = *settings;
-    let single_commits = single_slices * SINGLES_PER_SLICE;
-    let batches = batch_slices * BATCHES_PER_SLICE;
-    let slice_reads = reads / READ_SLICES;
-    let reads = slice_reads * READ_SLICES;
-    let read_slice = |db: &Database, slice: u64| {
-        let seed = (number as u64 * READ_SLICES + slice) * reads;
-        workloads::random_reads(db, records, slice_reads, seed)
-    };
-
-    let mut present = records;
-    round.measure("bulk_load", Unit::PerRecord, records, 1, |db, _| {
-        workloads::insert(db, 0, records)
-    })?;
-    if settings.wants("single_commits") {
-        let commit = |db: &Database, slice: u64| {
-            let first = records + slice * SINGLES_PER_SLICE;
-            workloads::commits(db, first, SINGLES_PER_SLICE, 1)
-        };
-        round.measure("single_commits", Unit::PerCommit, single_commits, single_slices, commit)?;
-        present += single_commits;
-    }
-    if settings.wants("batches") {
-        round.measure("batches", Unit::PerCommit, batches, batch_slices, |db, slice| {
-            let first = records + single_commits + slice * BATCHES_PER_SLICE * BATCH_RECORDS;
-            workloads::commits(db, first, BATCHES_PER_SLICE, BATCH_RECORDS)
-        })?;
-        present += batches * BATCH_RECORDS;
-    }
-    if settings.wants("hot_reads") {
-        for (_, _, handle) in &round.open {
-            workloads::scan(handle.db())?;
-        }
-        round.measure("hot_reads", Unit::PerRead, reads, READ_SLICES, read_slice)?;
+    let tenth = ["tenth_reads", "tenth_reads_4_threads", "tenth_ranges"];
+    if tenth.iter().any(|name| settings.wants(name)) {
+        round.reopen(tenth_of(present))?;
+        round.for_each(|handle| handle.store().warm())?;
+        reads.measure(&mut round, tenth)?;
     }
     if settings.wants("cold_reads") {
         round.reopen(SMALL_CACHE_BYTES)?;
-        round.measure("cold_reads", Unit::PerRead, reads, READ_SLICES, read_slice)?;
+        reads.one_thread(&mut round, "cold_reads")?;
     }
     round.reopen(LARGE_CACHE_BYTES)?;
     if settings.wants("scan") {
-        round.measure("scan", Unit::PerRecord, present, 1, |db, _| workloads::scan(db))?;
+        let (unit, slices) = ((Unit::PerRecord, present), 1);
+        round.measure("scan", unit, slices, |handle, _| handle.store().scan())?;
     }
-    if settings.wants("removals") {
-        round.measure("removals", Unit::PerRecord, records / 2, 1, |db, _| {
-            workloads::remove_half(db, records)
+    shrink(&mut round)?;
+    round.remove()
+}
+
+/// How many records there are afterwards.
+fn writes(round: &mut Round<'_>) -> Outcome<u64> {
+    let Settings { records, single_slices, batch_slices, .. } = *round.settings;
+    let single_commits = single_slices * SINGLES_PER_SLICE;
+    let batches = batch_slices * BATCHES_PER_SLICE;
+    let mut present = records;
+    round.measure("bulk_load", (Unit::PerRecord, records), 1, |handle, _| {
+        handle.store().insert(0, records)
+    })?;
+    if round.settings.wants("single_commits") {
+        let count = (Unit::PerCommit, single_commits);
+        round.measure("single_commits", count, single_slices, |handle, slice| {
+            let first = records + slice * SINGLES_PER_SLICE;
+            store::commits(handle.store(), first, SINGLES_PER_SLICE, 1)
+        })?;
+        present += single_commits;
+    }
+    if round.settings.wants("batches") {
+        let count = (Unit::PerCommit, batches);
+        round.measure("batches", count, batch_slices, |handle, slice| {
+            let first = records + single_commits + slice * BATCHES_PER_SLICE * BATCH_RECORDS;
+            store::commits(handle.store(), first, BATCHES_PER_SLICE, BATCH_RECORDS)
+        })?;
+        present += batches * BATCH_RECORDS;
+    }
+    Ok(present)
+}
+
+fn tenth_of(records: u64) -> usize {
+    let data = (KEY_BYTES + VALUE_BYTES) as u64 * records;
+    usize::try_from(data / 10).unwrap_or(usize::MAX).max(TENTH_BYTES_MIN)
+}
+
+/// Random reads in slices, other records in every slice.
+struct Reads {
+    records: u64,
+    per_slice: u64,
+    ranges_per_slice: u64,
+    seed: u64,
+}
+
+impl Reads {
+    fn of(settings: &Settings, round: usize) -> Self {
+        let per_slice = (settings.reads / READ_SLICES).next_multiple_of(READ_THREADS);
+        let seed = round as u64 * READ_SLICES * per_slice;
+        let ranges_per_slice = (per_slice / RANGE_RECORDS as u64).max(1);
+        Self { records: settings.records, per_slice, ranges_per_slice, seed }
+    }
+
+    fn picks(&self, count: u64, slice: u64) -> Picks {
+        Picks { records: self.records, count, seed: self.seed + slice * self.per_slice }
+    }
+
+    fn one_thread(&self, round: &mut Round<'_>, workload: &'static str) -> Outcome {
+        let count = (Unit::PerRead, self.per_slice * READ_SLICES);
+        round.measure(workload, count, READ_SLICES, |handle, slice| {
+            handle.store().reads(self.picks(self.per_slice, slice))
+        })
+    }
+
+    fn measure(&self, round: &mut Round<'_>, [one, many, ranges]: [&'static str; 3]) -> Outcome {
+        if round.settings.wants(one) {
+            self.one_thread(round, one)?;
+        }
+        if round.settings.wants(many) {
+            let count = (Unit::PerRead, self.per_slice * READ_SLICES);
+            round.measure(many, count, READ_SLICES, |handle, slice| {
+                let picks = self.picks(self.per_slice, slice);
+                store::parallel_reads(handle.store(), picks, READ_THREADS)
+            })?;
+        }
+        if round.settings.wants(ranges) {
+            let count = (Unit::PerRange, self.ranges_per_slice * READ_SLICES);
+            round.measure(ranges, count, READ_SLICES, |handle, slice| {
+                handle.store().ranges(self.picks(self.ranges_per_slice, slice), RANGE_RECORDS)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Removals, and giving back the room that they leave.
+fn shrink(round: &mut Round<'_>) -> Outcome {
+    let records = round.settings.records;
+    let compacts = ["compaction", "compacted_size", "compacted_scan"];
+    let compacts = compacts.iter().any(|name| round.settings.wants(name));
+    if round.settings.wants("removals") || compacts {
+        round.measure("removals", (Unit::PerRecord, records / 2), 1, |handle, _| {
+            handle.store().remove_half(records)
         })?;
     }
-    finish(round)
-}
-
-fn finish(round: Round<'_>) -> Outcome {
-    for (engine, path, handle) in round.open {
-        handle.close()?;
-        if round.settings.wants("file_size") {
-            let bytes = fs::metadata(&path)?.len();
-            round.results.add("file_size", Unit::Bytes, engine, bytes as f64);
-        }
-        fs::remove_file(path)?;
+    if round.settings.wants("file_size") {
+        round.reopen(LARGE_CACHE_BYTES)?;
+        round.note_sizes("file_size")?;
     }
-    Ok(())
-}
-
-/// Opens a database of 256 MiB that was closed cleanly. It is made once for all rounds.
-pub(crate) fn opens(
-    settings: &Settings,
-    number: usize,
-    directory: &Path,
-    results: &mut Results,
-) -> Outcome {
-    if !settings.wants("clean_open") {
-        return Ok(());
-    }
-    let engines = Engine::both(number);
-    for engine in engines {
-        let path = engine.path(directory, "large");
-        if !path.exists() {
-            let handle = engine.create(&path, LARGE_CACHE_BYTES)?;
-            workloads::fill_large(handle.db(), settings.large_values)?;
-            handle.close()?;
-        }
-    }
-    let mut elapsed = [Duration::ZERO; 2];
-    for _ in 0..settings.opens {
-        for (engine, elapsed) in engines.into_iter().zip(&mut elapsed) {
-            let path = engine.path(directory, "large");
-            let started = Instant::now();
-            let handle = engine.open(&path, LARGE_CACHE_BYTES)?;
-            *elapsed += started.elapsed();
-            if !handle.opened_cleanly() {
-                return Err("clean_open: the open was not a clean one".into());
-            }
-            handle.close()?;
-        }
-    }
-    for (engine, elapsed) in engines.into_iter().zip(elapsed) {
-        results.add("clean_open", Unit::PerOpen, engine, micros(elapsed) / settings.opens as f64);
+    if compacts {
+        round.measure("compaction", (Unit::PerCompaction, 1), 1, |handle, _| {
+            handle.compact()?;
+            Ok(0)
+        })?;
+        round.reopen(LARGE_CACHE_BYTES)?;
+        round.note_sizes("compacted_size")?;
+        round.measure("compacted_scan", (Unit::PerRecord, records), 1, |handle, _| {
+            handle.store().scan()
+        })?;
     }
     Ok(())
 }

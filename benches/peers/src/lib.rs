@@ -1,0 +1,1 @@
+//! Nothing: the peers are a bench, in `peers.rs`.
