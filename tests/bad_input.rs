@@ -143,7 +143,7 @@ fn files_of_something_else_are_told_apart() {
     drop(redb::Database::create(&path).unwrap());
     let error = refused(&path);
     assert!(matches!(error, OpenError::PlainRedb));
-    says(&error, &["plain", "redb database", "copy"]);
+    says(&error, &["plain", "redb database", "convert::encrypt"]);
 
     let mut dice = 88_172_645_463_325_252_u64;
     for len in [1, 15, 16, 100, 4096, 32_768, 65_537, 100_000, 200_000] {
