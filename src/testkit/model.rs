@@ -11,7 +11,7 @@
 //! use strongroom::testkit::SeededRandom;
 //! use strongroom::testkit::model::{Menu, Program, Vault, Verdict, run};
 //!
-//! let program = Program::draw(&mut SeededRandom::new(1), Menu::All, None);
+//! let program = Program::draw(&mut SeededRandom::new(2), Menu::All, None);
 //! assert_eq!(run::<Vault>(&program).verdict, Verdict::Fine);
 //! ```
 
