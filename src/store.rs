@@ -148,7 +148,7 @@ pub(crate) struct Store {
     anchor_status: Mutex<Option<AnchorStatus>>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
-    flushing: Mutex<()>,
+    flushing: Mutex<writes::Buffer>,
     resizing: RwLock<()>,
     gather: RwLock<Gather>,
     /// How many pages are gathered, so that readers need not ask.
@@ -279,7 +279,7 @@ impl Store {
             anchor_status: Mutex::new(None),
             sweep: Mutex::default(),
             syncing: Mutex::new(()),
-            flushing: Mutex::new(()),
+            flushing: Mutex::default(),
             resizing: RwLock::new(()),
             gather: RwLock::default(),
             gathered: AtomicU64::new(0),

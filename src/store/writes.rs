@@ -31,6 +31,10 @@ const PAGES_PER_BUFFER: usize = 32;
 /// much (docs/performance.md); up to here they don't, and the first write costs half.
 const PAGES_PER_WRITE: usize = 4;
 
+/// Room for ciphertexts on their way to the medium, kept from one flush to the next: to ask the
+/// system for 128 KiB each time costs more than to seal them.
+pub(super) type Buffer = Vec<[u8; PAGE_SIZE]>;
+
 const _: () = assert!(PAGES_PER_BUFFER as u64 <= DATA_PAGES_PER_GROUP);
 
 impl Store {
@@ -84,7 +88,7 @@ impl Store {
 
     // A long run. Nobody flushes an older version of its pages meanwhile or later.
     fn write_through(&self, first: PageNo, pages: &[[u8; PAGE_SIZE]]) -> Result<(), StoreError> {
-        let (_one_flush, _shared) = loop {
+        let (mut sealed, _shared) = loop {
             let epoch = self.keyring().active().epoch;
             self.allow_sealing(first, pages.len() as u64)?;
             let one_flush = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +109,7 @@ impl Store {
             let run = Run::first_of(page, rest.len(), PAGES_PER_BUFFER);
             let Some((head, tail)) = rest.split_at_checked(run.pages) else { break };
             let pages: Vec<_> = (page.0..).map(PageNo).zip(head).collect();
-            self.latch_write(self.seal_and_write(&keyring, &pages, PAGES_PER_BUFFER))?;
+            self.latch_write(self.seal_and_write(&keyring, &pages, PAGES_PER_BUFFER, &mut sealed))?;
             page = PageNo(page.0 + run.pages as u64);
             rest = tail;
         }
@@ -132,23 +136,23 @@ impl Store {
         if self.gathered.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
-        let _one_flush = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sealed = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
         may_write()?;
         // A panic of the medium in the middle of it is a failure like any other.
         let _unwinding = LatchOnUnwind::new(&self.latched);
         let leaving = self.change_gather(Gather::leave);
-        let written = self.latch_write(self.write_gathered(&leaving));
+        let written = self.latch_write(self.write_gathered(&leaving, &mut sealed));
         self.change_gather(Gather::arrived);
         written
     }
 
-    fn write_gathered(&self, gathered: &Pages) -> Result<(), StoreError> {
+    fn write_gathered(&self, gathered: &Pages, sealed: &mut Buffer) -> Result<(), StoreError> {
         let keyring = self.keyring();
         let pages: Vec<_> = gathered.iter().map(|(page, bytes)| (*page, &**bytes)).collect();
         pages
             .chunks(PAGES_PER_BUFFER)
-            .try_for_each(|pages| self.seal_and_write(&keyring, pages, PAGES_PER_WRITE))
+            .try_for_each(|pages| self.seal_and_write(&keyring, pages, PAGES_PER_WRITE, sealed))
     }
 
     /// Seals some pages, ascending, and writes runs of neighbours.
@@ -157,9 +161,11 @@ impl Store {
         keyring: &Keyring,
         pages: &[(PageNo, &[u8; PAGE_SIZE])],
         run_max: usize,
+        buffer: &mut Buffer,
     ) -> Result<(), StoreError> {
-        let mut sealed = vec![[0; PAGE_SIZE]; pages.len()];
-        let entries = self.seal(keyring, pages, &mut sealed)?;
+        buffer.resize(pages.len().max(buffer.len()), [0; PAGE_SIZE]);
+        let sealed = buffer.get_mut(..pages.len()).unwrap_or_default();
+        let entries = self.seal(keyring, pages, sealed)?;
         let mut at = 0;
         while let Some((first, _)) = pages.get(at) {
             let longest = Run::first_of(*first, pages.len() - at, run_max);
