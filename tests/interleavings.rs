@@ -101,9 +101,11 @@ struct Scene {
     medium: CrashMedium,
     backend: EncryptedBackend,
     registers: Vec<Register>,
-    /// The bytes on the disk of each page when it last opened after a cut. Never held across a
-    /// call of the store.
-    opened: Mutex<HashMap<(u64, u64), Vec<u8>>>,
+    /// The bytes on the disk of each page when it last opened after a cut, and which cut. Never held
+    /// across a call of the store.
+    opened: Mutex<HashMap<(u64, u64), (u64, Vec<u8>)>>,
+    /// How many images were taken: two threads do, and one may look at an older one later.
+    cuts: Mutex<u64>,
     over: AtomicBool,
     hole: Option<Hole>,
     writes: u64,
@@ -138,7 +140,7 @@ impl Scene {
         let backend = builder(hole, reserve, gathered).open_backend_on(yielding, &key()).unwrap();
         let registers = (0..REGISTERS).map(|_| Register::default()).collect();
         let (opened, over) = (Mutex::new(HashMap::new()), AtomicBool::new(false));
-        Self { medium, backend, registers, opened, over, hole, writes }
+        Self { medium, backend, registers, opened, cuts: Mutex::new(0), over, hole, writes }
     }
 
     fn over(&self) -> bool {
@@ -197,12 +199,17 @@ impl Scene {
     fn crash(&self, seed: u64) {
         let at_least = self.durable();
         let crash = Crash::PowerCut { tearing: Tearing::Page4096, survival: Survival::Each(0.0) };
-        let image = self.medium.image_after(crash, seed);
+        let (image, cut) = {
+            let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+            *cuts += 1;
+            (self.medium.image_after(crash, seed), *cuts)
+        };
         let at_most: Vec<u64> = self.done().iter().map(|version| version + 1).collect();
         let disk = image.image();
         let backend = builder(self.hole, 60, 2048).open_backend_on(image, &key()).unwrap();
         for (number, (least, most)) in (0..).zip(at_least.into_iter().zip(at_most)) {
-            let versions = [0, 1].map(|slot| self.version_left(&backend, &disk, number, slot));
+            let versions =
+                [0, 1].map(|slot| self.version_left(&backend, &disk, cut, (number, slot)));
             let newest = versions.into_iter().flatten().max();
             assert!(
                 newest.is_some_and(|newest| (least..=most).contains(&newest)),
@@ -216,8 +223,8 @@ impl Scene {
         &self,
         backend: &EncryptedBackend,
         disk: &[u8],
-        number: u64,
-        slot: u64,
+        cut: u64,
+        (number, slot): (u64, u64),
     ) -> Option<u64> {
         let mut page = vec![0xEE; PAGE];
         let read = backend.read(page_of(number, slot) * PAGE as u64, &mut page);
@@ -225,12 +232,16 @@ impl Scene {
         let sealed = disk.get(start..start + PAGE).unwrap_or_default();
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if read.is_ok() {
-            opened.insert((number, slot), sealed.to_vec());
+            if opened.get(&(number, slot)).is_none_or(|(before, _)| *before < cut) {
+                opened.insert((number, slot), (cut, sealed.to_vec()));
+            }
             let version = version_in(number, &page);
             assert!(version.is_some(), "register {number}, page {slot}: no version at all");
             return version;
         }
-        let as_before = opened.get(&(number, slot)).is_some_and(|before| before == sealed);
+        let as_before = opened
+            .get(&(number, slot))
+            .is_some_and(|(before, bytes)| *before < cut && bytes == sealed);
         assert!(!as_before, "register {number}, page {slot}: its durable tag is newer than it");
         None
     }
