@@ -97,13 +97,16 @@ struct Register {
     pages: [RwLock<u64>; 2],
 }
 
+/// Which cut left a page's bytes, and the bytes.
+type Seen = (u64, Vec<u8>);
+
 struct Scene {
     medium: CrashMedium,
     backend: EncryptedBackend,
     registers: Vec<Register>,
     /// The bytes on the disk of each page when it last opened after a cut, and which cut. Never held
     /// across a call of the store.
-    opened: Mutex<HashMap<(u64, u64), (u64, Vec<u8>)>>,
+    opened: Mutex<HashMap<(u64, u64), Seen>>,
     /// How many images were taken: two threads do, and one may look at an older one later.
     cuts: Mutex<u64>,
     over: AtomicBool,
