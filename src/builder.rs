@@ -263,21 +263,24 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        self.create_file(path.as_ref(), |medium| match self.memory_map {
-            true => self.create_on(MappedMedium::new(medium), key),
-            false => self.create_on(medium, key),
-        })
+        self.create_file(path.as_ref(), key, None)
     }
 
     fn create_file(
         &self,
         path: &Path,
-        create_on: impl FnOnce(FileMedium) -> Result<Database, OpenError>,
+        key: &dyn Credential,
+        data: Option<&dyn Credential>,
     ) -> Result<Database, OpenError> {
         let (file, medium) = NewFile::beside(path)?;
-        let db = create_on(medium)?;
+        let db = self.create_with(self.as_asked(medium), key, data)?;
         file.publish()?;
         Ok(db)
+    }
+
+    // Read through a memory map or not.
+    fn as_asked(&self, file: FileMedium) -> Arc<dyn Medium> {
+        if self.memory_map { Arc::new(MappedMedium::new(file)) } else { Arc::new(file) }
     }
 
     /// Opens an existing database for reading and writing, after a crash as well.
@@ -289,11 +292,7 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        let medium = medium::existing(path.as_ref())?;
-        match self.memory_map {
-            true => self.open_on(MappedMedium::new(medium), key),
-            false => self.open_on(medium, key),
-        }
+        self.open_shared(self.as_asked(medium::existing(path.as_ref())?), key)
     }
 
     /// Opens an existing, cleanly closed database for reading only; changes nothing, and shares
@@ -306,11 +305,8 @@ impl Builder {
         path: impl AsRef<Path>,
         key: &dyn Credential,
     ) -> Result<ReadOnlyDatabase, OpenError> {
-        let medium = medium::existing_read_only(path.as_ref())?;
-        match self.memory_map {
-            true => self.open_read_only_on(MappedMedium::new(medium), key),
-            false => self.open_read_only_on(medium, key),
-        }
+        let file = medium::existing_read_only(path.as_ref())?;
+        self.open_shared_read_only(self.as_asked(file), key)
     }
 
     /// Creates a database on an empty medium.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::builder::Builder;
+use crate::crew;
 use crate::drafts::{self, Draft};
 use crate::error::{ConvertError, OpenError};
 use crate::keys::Credential;
@@ -95,7 +96,7 @@ const THREADS_MAX: usize = 4;
 impl Options<'_> {
     fn threads(&self) -> usize {
         match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+            0 => crew::cores().min(THREADS_MAX),
             threads => threads,
         }
     }

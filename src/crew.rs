@@ -1,8 +1,16 @@
 //! Floor 0: numbered pieces of work, shared out among threads. Each piece is handed out once, in
 //! order; where the system gives fewer threads than were asked for, those there are do it all.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+
+/// How many threads the system runs at once; asked for once, since the answer may take a look at
+/// several files.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// Runs `work` on up to `threads` threads, this one included. Each call takes pieces, `0..pieces`,
 /// from the function it is given until there are none left, and returns what it made of them.

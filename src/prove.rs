@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::crew;
 use crate::error::OpenError;
 use crate::format::header::NotAHeader;
 use crate::keys::Credential;
@@ -48,8 +49,7 @@ impl ProveOptions {
     /// No pattern of one's own, all cores.
     #[must_use]
     pub fn new() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { patterns: Vec::new(), threads, suspects_max: SUSPECTS_MAX }
+        Self { patterns: Vec::new(), threads: crew::cores(), suspects_max: SUSPECTS_MAX }
     }
 
     /// Adds bytes that must not be in the file, such as a value that was stored; 6 bytes at least,

@@ -40,7 +40,7 @@ impl Builder {
         admin: &dyn Credential,
         data: &dyn Credential,
     ) -> Result<Database, OpenError> {
-        self.create_file(path.as_ref(), |medium| self.create_split_on(medium, admin, data))
+        self.create_file(path.as_ref(), admin, Some(data))
     }
 
     /// [`Builder::create_split`] on an empty medium.

@@ -2,10 +2,11 @@
 //! on the medium yet comes from where it is gathered (`writes`).
 
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{OnceLock, PoisonError};
 
 use super::Store;
+use crate::crew;
 use crate::crypto::page::Cipher;
 use crate::error::{Damage, StoreError};
 use crate::events::tell;
@@ -13,6 +14,7 @@ use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::{Entry, EntryState};
 use crate::keys::Keyring;
 use crate::layout::{self, ENTRIES_PER_TAG_PAGE, PAGE_SIZE, PAGE_ZERO_SIZE};
+use crate::locks::Mutex;
 use crate::units::{Epoch, GroupNo, PageNo};
 
 /// A run of pages that lie in one group, and so one after another in the file.
@@ -50,12 +52,10 @@ const PAGES_PER_THREAD: usize = 64;
 
 // Tests that replay a schedule, or look for interleavings, have no reads this long.
 fn threads_for(pages: usize) -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
     if pages < 2 * PAGES_PER_THREAD || cfg!(strongroom_shuttle) {
         return 1;
     }
-    let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
-    cores.min(pages / PAGES_PER_THREAD)
+    crew::cores().min(pages / PAGES_PER_THREAD)
 }
 
 /// Opens page after page, with one key schedule as long as they are of one epoch.
@@ -117,19 +117,20 @@ impl Store {
         }
         // Each opens a part; which pages are read and what they say is the same.
         let part = pages.div_ceil(threads);
-        std::thread::scope(|scope| {
-            let mut parts = out.chunks_mut(part * PAGE_SIZE).zip((first.0..).step_by(part));
-            let own = parts.next();
-            let others: Vec<_> = parts
-                .map(|(out, page)| scope.spawn(move || self.read_range(PageNo(page), out)))
-                .collect();
-            let mut read = own.map_or(Ok(()), |(out, page)| self.read_range(PageNo(page), out));
-            for other in others {
-                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                read = read.and(other);
+        let parts = out.chunks_mut(part * PAGE_SIZE).zip((first.0..).step_by(part));
+        let parts: Vec<_> = parts.map(Mutex::new).collect();
+        crew::share(parts.len() as u64, threads, |next| {
+            while let Some(number) = next() {
+                let Some(part) = usize::try_from(number).ok().and_then(|at| parts.get(at)) else {
+                    break;
+                };
+                let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+                let (out, page) = &mut *part;
+                self.read_range(PageNo(*page), out)?;
             }
-            read
+            Ok(())
         })
+        .map(|_| ())
     }
 
     fn read_range(&self, first: PageNo, out: &mut [u8]) -> Result<(), StoreError> {

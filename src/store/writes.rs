@@ -17,7 +17,7 @@ use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::Entry;
 use crate::keys::Keyring;
 use crate::layout::{self, DATA_PAGES_PER_GROUP, PAGE_SIZE};
-use crate::locks::{RwLockReadGuard, RwLockWriteGuard};
+use crate::locks::RwLockReadGuard;
 use crate::units::PageNo;
 
 /// Pages gathered before they are written: 8 MiB. redb flushes its cache in an order that puts
@@ -67,7 +67,7 @@ impl Store {
             return self.write_through(first, pages);
         }
         let waiting = {
-            let _shared = self.count_and_share(first, pages.len() as u64)?;
+            let ((), _shared) = self.count_and_share(first, pages.len() as u64, || ())?;
             self.check_end(first, pages.len())?;
             self.change_gather(|gather| {
                 gather.put(first, pages);
@@ -88,15 +88,8 @@ impl Store {
 
     // A long run. Nobody flushes an older version of its pages meanwhile or later.
     fn write_through(&self, first: PageNo, pages: &[[u8; PAGE_SIZE]]) -> Result<(), StoreError> {
-        let (mut sealed, _shared) = loop {
-            let epoch = self.keyring().active().epoch;
-            self.allow_sealing(first, pages.len() as u64)?;
-            let one_flush = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-            let shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
-            if self.keyring().active().epoch == epoch {
-                break (one_flush, shared);
-            }
-        };
+        let one_flush = || self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut sealed, _shared) = self.count_and_share(first, pages.len() as u64, one_flush)?;
         self.check_end(first, pages.len())?;
         let end = PageNo(first.0.saturating_add(pages.len() as u64));
         if self.gathered.load(Ordering::Acquire) > 0 {
@@ -232,8 +225,7 @@ impl Store {
 
     /// Changes what is gathered, and the count that readers look at first.
     pub(super) fn change_gather<T>(&self, change: impl FnOnce(&mut Gather) -> T) -> T {
-        let mut gather: RwLockWriteGuard<'_, Gather> =
-            self.gather.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gather = self.gather.write().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut gather);
         self.gathered.store(gather.len(), Ordering::Release);
         changed
@@ -257,18 +249,21 @@ impl Store {
             && self.gather.read().unwrap_or_else(PoisonError::into_inner).has_any(first, pages)
     }
 
-    // The lock that writers share, with the pages counted for the key that is active under it.
-    fn count_and_share(
+    // The lock that writers share, behind another one, with the pages counted for the key that is
+    // active under it. Counting may sync, and so comes before either.
+    fn count_and_share<L>(
         &self,
         first: PageNo,
         pages: u64,
-    ) -> Result<RwLockReadGuard<'_, ()>, StoreError> {
+        before: impl Fn() -> L,
+    ) -> Result<(L, RwLockReadGuard<'_, ()>), StoreError> {
         loop {
             let epoch = self.keyring().active().epoch;
             self.allow_sealing(first, pages)?;
+            let held = before();
             let shared = self.resizing.read().unwrap_or_else(PoisonError::into_inner);
             if self.keyring().active().epoch == epoch {
-                return Ok(shared);
+                return Ok((held, shared));
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
+
+use crate::crew;
 
 /// Findings listed in a report unless set otherwise.
 const FINDINGS_MAX: usize = 1000;
@@ -54,7 +55,7 @@ impl VerifyOptions {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            threads: thread::available_parallelism().map_or(1, usize::from),
+            threads: crew::cores(),
             findings_max: FINDINGS_MAX,
             check_trees: true,
             allow_cached: false,
