@@ -40,6 +40,7 @@ mod guard;
 mod header;
 mod journal;
 mod pages;
+mod plausible;
 mod recovery;
 mod restore;
 mod roots;
@@ -70,6 +71,7 @@ pub(crate) use check::{GroupBuffer, holds, put};
 pub(crate) use debris::PageSet;
 pub(crate) use guard::Recovered;
 pub(crate) use header::{look as look_at_header, read as read_header};
+pub(crate) use plausible::fault as implausible;
 pub(crate) use survey::{
     HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
 };

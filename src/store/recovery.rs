@@ -15,7 +15,7 @@ use super::state::State;
 use super::sync::RESERVE_MIN;
 use super::tags::TagCache;
 use super::witness::{Observed, Testimony, Witness};
-use super::{LockedMedium, Options, Store, header, roots};
+use super::{LockedMedium, Options, Store, header, plausible, roots};
 use crate::error::{Damage, OpenError};
 use crate::format::associated_data::Place;
 use crate::format::clean_index::Row;
@@ -197,6 +197,11 @@ struct Opening<'a> {
     read_only: bool,
 }
 
+// No crash makes such a record, so nothing is gone back to instead.
+fn refuse_absurd(root: &RootRecord, copy: CopyId, file_len: u64) -> Result<(), Damage> {
+    plausible::fault(root, file_len).map_or(Ok(()), |why| Err(Damage::Root { copy, why }))
+}
+
 impl Opening<'_> {
     // And the anchor and the caller's token have seen no newer state. Nothing was changed before.
     fn check_time(&self, root: &RootRecord, copy: CopyId) -> Result<Observed, OpenError> {
@@ -219,6 +224,7 @@ impl Opening<'_> {
         if len < end.0 {
             return Err(Damage::Truncated { offset: FileOffset(len) }.into());
         }
+        refuse_absurd(&root, copy, len)?;
         let rows = match self.tag_pages.read_clean_index(&root) {
             Some(rows) => rows,
             None => {
@@ -248,6 +254,9 @@ impl Opening<'_> {
     ) -> Result<Chosen, OpenError> {
         recovery.scanned = true;
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
+        for (root, copy) in &candidates {
+            refuse_absurd(root, *copy, len)?;
+        }
         let groups = candidates.iter().map(|(root, _)| root.groups).max().unwrap_or(0);
         let scan = self.tag_pages.scan(groups, len)?;
         let mut first_failure = None;

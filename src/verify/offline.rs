@@ -13,12 +13,9 @@ use crate::keys::Credential;
 use crate::layout::{self, PAGE_SIZE};
 use crate::medium::Medium;
 use crate::store::{
-    GroupBuffer, Options, PageVerdict, RootCopyState, Survey, SurveyedState, Under,
+    self, GroupBuffer, Options, PageVerdict, RootCopyState, Survey, SurveyedState, Under,
 };
 use crate::units::{CopyId, GroupNo, PageNo};
-
-/// A length that any file may claim: redb's list of free pages for it takes some megabytes.
-const LENGTH_FREE_BYTES: u64 = 64 << 30;
 
 /// Verifies a medium; changes nothing.
 ///
@@ -93,14 +90,11 @@ fn may_walk(survey: &Survey, options: &VerifyOptions, complete: bool) -> Result<
     }
 }
 
-// redb allocates for the length that it is told, some bits a page, and a length is authentic only
-// as far as everybody who ever had the key is honest. It grows a file ahead of its use, but not
-// like this.
+// As an open refuses it.
 fn plausible_length(survey: &Survey, state: &SurveyedState) -> Result<(), &'static str> {
-    let plausible = survey.len().saturating_mul(64).saturating_add(LENGTH_FREE_BYTES);
-    match state.root.logical_len <= plausible {
-        true => Ok(()),
-        false => Err("the root record claims a length out of all proportion to the file's"),
+    match store::implausible(&state.root, survey.len()) {
+        None => Ok(()),
+        Some(_) => Err("the root record's length is out of all proportion to the file's"),
     }
 }
 
