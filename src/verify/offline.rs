@@ -210,7 +210,7 @@ fn count_what_has_no_tag_page(survey: &Survey, tally: &mut Tally) {
 
 // How bad a page is that doesn't open, by what redb's walk and the state of the file say of it.
 fn judge(survey: &Survey, walk: &Walk, page: PageNo, bad: Bad) -> (Severity, Flaw) {
-    let used = walk.used.as_ref().map(|used| crate::store::holds(used, page));
+    let used = walk.used.as_ref().map(|used| store::holds(used, page));
     let flaw = match bad {
         Bad::DoesNotOpen => Flaw::DoesNotOpen,
         Bad::Truncated => Flaw::Truncated,
