@@ -108,6 +108,13 @@ pub trait Medium: fmt::Debug + Send + Sync + 'static {
         Ok(CacheDrop::NotPossible)
     }
 
+    /// Whether a flush of many pages gains from writing them from several threads at once. Where it
+    /// doesn't say so the store seals and writes a flush on one thread, in file order, which a
+    /// simulator can count on.
+    fn writes_in_parallel(&self) -> bool {
+        false
+    }
+
     /// Told at named points of a protocol (`"sync: after tag pages"`). A simulator may cut the
     /// power there; every other medium ignores it.
     fn reached(&self, point: &'static str) {

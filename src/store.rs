@@ -150,7 +150,7 @@ pub(crate) struct Store {
     anchor_status: Mutex<Option<AnchorStatus>>,
     sweep: Mutex<Sweep>,
     syncing: Mutex<()>,
-    flushing: Mutex<writes::Buffer>,
+    flushing: Mutex<writes::Buffers>,
     resizing: RwLock<()>,
     gather: RwLock<Gather>,
     /// How many pages are gathered, so that readers need not ask.

@@ -16,7 +16,7 @@ const FLOORS: &str =
 /// Outside crates and the files or rooms that may name them; `*` is all of them.
 const DOORS: &str =
     "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
-    getrandom: random.rs; memmap2: secret.rs medium/map.rs; rustix: medium/file.rs secret
+    getrandom: random.rs; memmap2: secret.rs medium/map.rs; forkguard: secret/origin.rs; rustix: medium/file.rs secret
     siv/kernel/tests/guard_pages.rs;
     crc32fast: format/header.rs anchor/record.rs; shuttle: locks.rs;
     redb: lib.rs error backend.rs database.rs builder.rs verify/trees.rs salvage testkit

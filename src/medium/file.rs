@@ -75,6 +75,10 @@ impl Medium for FileMedium {
         self.file.write_all_at(data, offset)
     }
 
+    fn writes_in_parallel(&self) -> bool {
+        true
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }

@@ -121,6 +121,10 @@ impl Medium for MappedMedium {
         self.file.write_at(offset, data)
     }
 
+    fn writes_in_parallel(&self) -> bool {
+        self.file.writes_in_parallel()
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         // Nobody copies while the file becomes shorter.
         let _alone = self.alone();

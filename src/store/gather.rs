@@ -13,11 +13,17 @@ use crate::units::PageNo;
 /// Plaintext pages in file order.
 pub(super) type Pages = BTreeMap<PageNo, Box<[u8; PAGE_SIZE]>>;
 
+/// Pages that room is kept for from one flush to the next, 2 MiB: the allocator gives what is freed
+/// back to the system, and every page of it is a fault when it is asked for again.
+const KEPT_PAGES: usize = 512;
+
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     waiting: Pages,
     /// On their way to the medium: their entries are not published yet.
     leaving: Arc<Pages>,
+    /// Room for pages to come. What stands in it is of no use.
+    room: Vec<Box<[u8; PAGE_SIZE]>>,
 }
 
 impl Gather {
@@ -36,9 +42,15 @@ impl Gather {
         for (page, bytes) in (first.0..).map(PageNo).zip(data) {
             match self.waiting.entry(page) {
                 Entry::Occupied(mut older) => older.get_mut().copy_from_slice(bytes),
-                Entry::Vacant(place) => {
-                    place.insert(Box::new(*bytes));
-                }
+                Entry::Vacant(place) => match self.room.pop() {
+                    None => {
+                        place.insert(Box::new(*bytes));
+                    }
+                    Some(mut room) => {
+                        room.copy_from_slice(bytes);
+                        place.insert(room);
+                    }
+                },
             }
         }
     }
@@ -71,6 +83,12 @@ impl Gather {
     pub(super) fn arrived(&mut self) {
         self.leaving = Arc::default();
     }
+
+    /// Keeps some of the room that pages took up which have arrived.
+    pub(super) fn keep_room(&mut self, pages: &mut impl Iterator<Item = Box<[u8; PAGE_SIZE]>>) {
+        let wanted = KEPT_PAGES.saturating_sub(self.room.len());
+        self.room.extend(pages.take(wanted));
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +109,21 @@ mod tests {
         gather.arrived();
         assert_eq!(gather.get(PageNo(7)), None);
         assert_eq!(gather.get(PageNo(8)).map(|bytes| bytes[0]), Some(3));
+    }
+
+    #[test]
+    fn room_is_kept_up_to_a_limit_and_what_stood_there_is_gone() {
+        let mut gather = Gather::default();
+        let pages = vec![[1; PAGE_SIZE]; KEPT_PAGES + 5];
+        gather.put(PageNo(1), &pages);
+        let leaving = gather.leave();
+        gather.arrived();
+        let mut pages = Arc::into_inner(leaving).unwrap().into_values();
+        gather.keep_room(&mut pages);
+        assert_eq!((gather.room.len(), pages.len()), (KEPT_PAGES, 5));
+        gather.put(PageNo(9), &[[2; PAGE_SIZE]]);
+        assert_eq!(gather.room.len(), KEPT_PAGES - 1);
+        assert_eq!(gather.get(PageNo(9)), Some(&[2; PAGE_SIZE]));
     }
 
     #[test]

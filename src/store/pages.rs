@@ -46,12 +46,12 @@ fn is_sealed(page: PageNo, entry: &Entry) -> bool {
     page != PageNo(0) && entry.state() == EntryState::Sealed
 }
 
-/// Runs at least this long are opened by several threads, each a part not much shorter than half of
-/// it: starting a thread costs about as much as opening 40 pages.
+/// Pages that are opened or sealed by several threads, each not much fewer than half of these:
+/// starting a thread costs about as much as opening 40 pages.
 const PAGES_PER_THREAD: usize = 64;
 
-// Tests that replay a schedule, or look for interleavings, have no reads this long.
-fn threads_for(pages: usize) -> usize {
+// Tests that replay a schedule, or look for interleavings, have no runs this long.
+pub(super) fn threads_for(pages: usize) -> usize {
     if pages < 2 * PAGES_PER_THREAD || cfg!(strongroom_shuttle) {
         return 1;
     }

@@ -11,6 +11,7 @@ use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
 use crate::medium::MemoryMedium;
 use crate::units::{GroupNo, SyncSeq};
 
+mod crowded;
 mod exchange;
 
 fn key() -> RawKey {

@@ -4,20 +4,21 @@
 //!
 //! Locks: `flushing` (one who writes gathered pages at a time) before `resizing`, after `syncing`.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::Store;
 use super::gather::{Gather, Pages};
-use super::pages::Run;
+use super::pages::{Run, threads_for};
 use super::sync::LatchOnUnwind;
+use crate::crew;
 use crate::crypto::page::{Cipher, Sealing};
 use crate::error::StoreError;
 use crate::format::associated_data::{Place, associated_data};
 use crate::format::tag_page::Entry;
 use crate::keys::Keyring;
 use crate::layout::{self, DATA_PAGES_PER_GROUP, PAGE_SIZE};
-use crate::locks::RwLockReadGuard;
+use crate::locks::{Mutex, RwLockReadGuard};
 use crate::units::PageNo;
 
 /// Pages gathered before they are written: 8 MiB. redb flushes its cache in an order that puts
@@ -31,9 +32,14 @@ const PAGES_PER_BUFFER: usize = 32;
 /// much (docs/performance.md); up to here they don't, and the first write costs half.
 const PAGES_PER_WRITE: usize = 4;
 
-/// Room for ciphertexts on their way to the medium, kept from one flush to the next: to ask the
-/// system for 128 KiB each time costs more than to seal them.
-pub(super) type Buffer = Vec<[u8; PAGE_SIZE]>;
+/// Room for ciphertexts on their way to the medium.
+type Buffer = Vec<[u8; PAGE_SIZE]>;
+/// One for each thread that seals, kept from one flush to the next: to ask the system for 128 KiB
+/// each time costs more than to seal them.
+pub(super) type Buffers = Vec<Buffer>;
+
+/// A page on its way out.
+type Plain<'a> = (PageNo, &'a [u8; PAGE_SIZE]);
 
 const _: () = assert!(PAGES_PER_BUFFER as u64 <= DATA_PAGES_PER_GROUP);
 
@@ -96,17 +102,15 @@ impl Store {
             self.change_gather(|gather| gather.forget(first, end));
         }
         let _unwinding = LatchOnUnwind::new(&self.latched);
-        let keyring = self.keyring();
-        let (mut page, mut rest) = (first, pages);
-        while !rest.is_empty() {
-            let run = Run::first_of(page, rest.len(), PAGES_PER_BUFFER);
-            let Some((head, tail)) = rest.split_at_checked(run.pages) else { break };
-            let pages: Vec<_> = (page.0..).map(PageNo).zip(head).collect();
-            self.latch_write(self.seal_and_write(&keyring, &pages, PAGES_PER_BUFFER, &mut sealed))?;
-            page = PageNo(page.0 + run.pages as u64);
-            rest = tail;
+        let pages: Vec<Plain> = (first.0..).map(PageNo).zip(pages).collect();
+        let (mut pieces, mut rest) = (Vec::new(), &pages[..]);
+        while let Some((first, _)) = rest.first() {
+            let run = Run::first_of(*first, rest.len(), PAGES_PER_BUFFER);
+            let Some((piece, behind)) = rest.split_at_checked(run.pages) else { break };
+            pieces.push(piece);
+            rest = behind;
         }
-        Ok(())
+        self.latch_write(self.write_pieces(&pieces, PAGES_PER_BUFFER, &mut sealed))
     }
 
     /// Writes what was gathered. Does nothing where nothing was.
@@ -137,22 +141,49 @@ impl Store {
         let leaving = self.change_gather(Gather::leave);
         let written = self.latch_write(self.write_gathered(&leaving, &mut sealed));
         self.change_gather(Gather::arrived);
+        if let Some(pages) = Arc::into_inner(leaving) {
+            let mut pages = pages.into_values();
+            self.change_gather(|gather| gather.keep_room(&mut pages));
+        }
         written
     }
 
-    fn write_gathered(&self, gathered: &Pages, sealed: &mut Buffer) -> Result<(), StoreError> {
+    fn write_gathered(&self, gathered: &Pages, sealed: &mut Buffers) -> Result<(), StoreError> {
+        let pages: Vec<Plain> = gathered.iter().map(|(page, bytes)| (*page, &**bytes)).collect();
+        let pieces: Vec<_> = pages.chunks(PAGES_PER_BUFFER).collect();
+        self.write_pieces(&pieces, PAGES_PER_WRITE, sealed)
+    }
+
+    // Piece by piece: where there are many and the medium takes it, one thread seals while another
+    // writes.
+    fn write_pieces(
+        &self,
+        pieces: &[&[Plain]],
+        run_max: usize,
+        buffers: &mut Buffers,
+    ) -> Result<(), StoreError> {
         let keyring = self.keyring();
-        let pages: Vec<_> = gathered.iter().map(|(page, bytes)| (*page, &**bytes)).collect();
-        pages
-            .chunks(PAGES_PER_BUFFER)
-            .try_for_each(|pages| self.seal_and_write(&keyring, pages, PAGES_PER_WRITE, sealed))
+        let pages = pieces.iter().map(|piece| piece.len()).sum();
+        let threads = if self.medium.writes_in_parallel() { threads_for(pages) } else { 1 };
+        let pool = Mutex::new(buffers);
+        let buffers = || pool.lock().unwrap_or_else(PoisonError::into_inner);
+        crew::share(pieces.len() as u64, threads, |next| {
+            let mut buffer = buffers().pop().unwrap_or_default();
+            while let Some(number) = next() {
+                let piece = usize::try_from(number).ok().and_then(|number| pieces.get(number));
+                self.seal_and_write(&keyring, piece.unwrap_or(&&[][..]), run_max, &mut buffer)?;
+            }
+            buffers().push(buffer);
+            Ok(())
+        })
+        .map(|_| ())
     }
 
     /// Seals some pages, ascending, and writes runs of neighbours.
     fn seal_and_write(
         &self,
         keyring: &Keyring,
-        pages: &[(PageNo, &[u8; PAGE_SIZE])],
+        pages: &[Plain],
         run_max: usize,
         buffer: &mut Buffer,
     ) -> Result<(), StoreError> {
@@ -182,7 +213,7 @@ impl Store {
     fn seal(
         &self,
         keyring: &Keyring,
-        pages: &[(PageNo, &[u8; PAGE_SIZE])],
+        pages: &[Plain],
         sealed: &mut [[u8; PAGE_SIZE]],
     ) -> Result<Vec<Entry>, StoreError> {
         let key = keyring.active();
