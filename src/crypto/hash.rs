@@ -22,3 +22,15 @@ pub(crate) fn of(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| hash.update(part));
     hash.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_blake3_of_the_parts_joined() {
+        let expected: [u8; 32] = blake3::hash(b"abc").into();
+        assert_eq!(of(&[b"a", b"", b"bc"]), expected);
+        assert_ne!(of(&[b"ab"]), expected);
+    }
+}

@@ -216,6 +216,8 @@ pub(crate) mod tests {
             (Some((5, 6)), 5, 4, 0, Some(6)),
             // The same of a file that another binding had counted for.
             (Some((5, 6)), 5, 4, 99, Some(6)),
+            // The first root that knows it.
+            (Some((5, 6)), 5, 5, 7, Some(7)),
             (Some((3, 6)), 4, 4, 0, None),
             (Some((3, 6)), 4, 4, 5, None),
         ] {

@@ -63,3 +63,26 @@ pub(crate) fn associated_data(file_id: FileId, epoch: Epoch, place: Place) -> [u
     writer.finish();
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_its_purpose_and_two_numbers() {
+        for (place, purpose, first, second) in [
+            (Place::Page(PageNo(7)), 1, 7, 0),
+            (Place::TagPage(GroupNo(8)), 2, 8, 0),
+            (Place::Root(CopyId::B), 3, 1, 0),
+            (Place::JournalIndex { batch: 9, page: 10 }, 4, 9, 10),
+            (Place::IndexFrom(11), 5, 11, 0),
+            (Place::Manifest { at: 12, len: 13 }, 6, 12, 13),
+        ] {
+            let mut expected = [0; SIZE];
+            (expected[0], expected[2], expected[4]) = (1, purpose, 5);
+            expected[8..24].fill(6);
+            (expected[24], expected[32]) = (first, second);
+            assert_eq!(associated_data(FileId([6; 16]), Epoch(5), place), expected, "{place:?}");
+        }
+    }
+}

@@ -148,6 +148,8 @@ mod tests {
     fn heads_and_trailers_come_back_and_no_other_byte_is_taken() {
         let head = Head { kind: BackupKind::Incremental, file_id: FileId([1; 16]), id: [2; 16] };
         assert_eq!(Head::decode(&head.encode()), Ok(head));
+        let full = Head { kind: BackupKind::Full, ..head };
+        assert_eq!(Head::decode(&full.encode()), Ok(full));
         let file_id = FileId([7; 16]);
         let trailer =
             Trailer { manifest_at: 3, manifest_len: 4, content: [5; 32], file_id, id: [6; 16] };

@@ -137,6 +137,7 @@ mod tests {
         let text = token.to_string();
         assert_eq!(text.len(), 11 + 1 + 32 + 1 + 16 + 1 + 64);
         assert_eq!(text.parse(), Ok(token));
+        assert_eq!((token.file_id(), token.sync()), (FileId([7; 16]), SyncSeq(0x0102)));
         assert_eq!(format!(" {text}\n").parse(), Ok(token));
         for wrong in
             ["", "strongroom1---", &text[1..], &text[..text.len() - 1], &text.to_uppercase()]

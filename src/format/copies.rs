@@ -201,4 +201,23 @@ mod tests {
         assert!(is_dead(copy(6), SyncSeq(5)) && is_dead(None, SyncSeq(5)));
         assert!(!is_dead(copy(5), SyncSeq(5)) && !is_dead(copy(1), SyncSeq(5)));
     }
+
+    #[test]
+    fn a_root_that_knows_the_header_is_sealed_under_its_active_key() {
+        // Generation and active key of the header, generation and epoch of the root.
+        for (header, active, generation, epoch, good) in [
+            (4, 2, 4, 2, true),
+            (5, 2, 4, 2, true),
+            (5, 2, 4, 1, true), // a rotation began, its first sync never landed
+            (4, 2, 4, 1, false),
+            (4, 2, 4, 3, false),
+            (3, 2, 4, 2, false),
+            (6, 2, 4, 2, false),
+        ] {
+            let (generation, epoch) = (Generation(generation), Epoch(epoch));
+            let root = RootRecord { generation, epoch, ..example(1) };
+            let checked = check_time(Generation(header), Epoch(active), &root, CopyId::A);
+            assert_eq!(checked.is_ok(), good, "{header} {active} beside {root:?}");
+        }
+    }
 }

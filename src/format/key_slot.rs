@@ -306,4 +306,25 @@ pub(crate) mod tests {
         let relabelled = KeySlot { label: [0; 32], not_after: 0, ..slot.clone() };
         assert_eq!(slot.binding(file), relabelled.binding(file), "the admin MAC covers these");
     }
+
+    #[test]
+    fn only_costs_that_argon2id_has_are_possible() {
+        for (memory_kib, passes, lanes, possible) in [
+            (8, 1, 1, true),
+            (7, 1, 1, false),
+            (8, 0, 1, false),
+            (8, 1, 0, false),
+            (32, 1, 4, true),
+            (31, 1, 4, false),
+            (u32::MAX, u32::MAX, (1 << 24) - 1, true),
+            (u32::MAX, 1, 1 << 24, false),
+        ] {
+            let cost = KdfCost { memory_kib, passes, lanes };
+            assert_eq!(cost.is_possible(), possible, "{cost:?}");
+            let slot = KeySlot { kdf: Kdf::Argon2id(cost), ..example(3) };
+            let mut bytes = [0; SLOT_SIZE];
+            slot.encode(&mut bytes);
+            assert_eq!(KeySlot::decode(&bytes).is_ok(), possible, "{cost:?}");
+        }
+    }
 }

@@ -119,6 +119,7 @@ pub(crate) fn check(entries: &[LateEntry], logical_len: u64, groups: u64) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::PAGE_BYTES;
 
     #[test]
     fn the_witness_is_the_group_with_the_most_entries() {
@@ -141,5 +142,17 @@ mod tests {
         let new = |page, epoch| LateEntry::new(PageNo(page), &entry, true, Epoch(epoch)).is_some();
         assert!(new(1, 1) && new((1 << 31) - 1, 1));
         assert!(!new(0, 1) && !new(1 << 31, 1) && !new(1, 2));
+    }
+
+    #[test]
+    fn late_entries_are_of_pages_that_a_tag_page_has() {
+        let late =
+            |page| LateEntry { page: PageNo(page), fresh: true, nonce: [1; 12], tag: [1; 16] };
+        let good = |page| check(&[late(page)], 200 * PAGE_BYTES, 1).is_ok();
+        assert!(good(1) && good(125));
+        assert!(!good(0), "logical page 0 has no entry");
+        assert!(!good(126), "in a group without a tag page");
+        assert!(check(&[late(199)], 200 * PAGE_BYTES, 2).is_ok());
+        assert!(check(&[late(200)], 200 * PAGE_BYTES, 2).is_err(), "behind the last page");
     }
 }

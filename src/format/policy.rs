@@ -125,7 +125,12 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        assert_eq!(Policy::default().check(), Ok(()));
+        let default = Policy::default();
+        let shortest = Policy { data_key_age_s: 86_400, sweep_within_s: 86_400, ..default };
+        let pages = Policy { sealed_pages_soft: 4096, sealed_pages_hard: 4096, ..default };
+        for policy in [default, shortest, pages, Policy { slots_min: 12, ..default }] {
+            assert_eq!(policy.check(), Ok(()), "{policy:?}");
+        }
         for change in [
             (|policy| policy.sealed_pages_soft = 4095) as fn(&mut Policy),
             |policy| policy.sealed_pages_hard = policy.sealed_pages_soft - 1,
@@ -151,5 +156,7 @@ mod tests {
         assert!(!policy.allows(SlotKind::Passphrase) && policy.allows(SlotKind::RawKey));
         policy.set_allowed(SlotKind::Passphrase, true);
         assert_eq!(policy, Policy::default());
+        policy.set_allowed(SlotKind::Passphrase, true);
+        assert_eq!(policy, Policy::default(), "twice is once");
     }
 }

@@ -379,4 +379,22 @@ pub(crate) mod tests {
             let _ = RootRecord::decode(&body, Epoch(1));
         }
     }
+
+    #[test]
+    fn a_journal_lies_behind_the_last_group_of_a_root_that_is_not_clean() {
+        let first = layout::journal_start(18 * 4096).0 / PAGE_BYTES;
+        let pages = 2 * JournalHalf::for_images(60).pages();
+        for (clean, first, pages, good) in [
+            (false, first, pages, true),
+            (true, first, pages, false),
+            (false, first + 1, pages, false),
+            (false, first, 1, false),
+            (true, first, 1, false),
+            (true, first + 1, pages, false),
+        ] {
+            let root = RootRecord { clean, tail: Tail::Journal { first, pages }, ..example(1) };
+            let decoded = RootRecord::decode(&root.encode(), Epoch(1));
+            assert_eq!(decoded.is_ok(), good, "{clean} {first} {pages}");
+        }
+    }
 }

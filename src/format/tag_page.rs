@@ -262,4 +262,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn each_change_of_an_entry_leaves_its_fresh_bit_as_it_says() {
+        let mut page = TagPage::absent();
+        (3..8).for_each(|place| page.put_fresh(place, sealed(9)));
+        assert_eq!(page.fresh(), 0b1111_1000);
+        page.make_absent(4);
+        page.mark_lost(5);
+        page.reseal(6, sealed(10));
+        page.reseal(9, sealed(10));
+        assert_eq!(page.fresh(), 0b1100_1000);
+        let entries = [4, 5, 6, 7, 9].map(|place| page.entry(place));
+        assert_eq!(entries, [Entry::ABSENT, Entry::LOST, sealed(10), sealed(9), sealed(10)]);
+        let fresh: Vec<_> = page.fresh_entries().map(|(place, _)| place).collect();
+        assert_eq!(fresh, [3, 6, 7]);
+        page.clear_fresh();
+        assert_eq!((page.fresh(), page.entry(7)), (0, sealed(9)));
+    }
 }
