@@ -46,7 +46,7 @@ const CASES: [(&str, Run); 16] = [
 ///
 /// # Panics
 /// Where a case fails, or where one does not apply that should, or the other way round.
-pub fn run(make: &dyn Fn() -> Box<dyn World>, not_applying: &[&str]) {
+pub fn run<'a>(make: &dyn Fn() -> Box<dyn World + 'a>, not_applying: &[&str]) {
     let name = make().name();
     let mut table = format!("conformance suite: {name}\n");
     let (mut shown, mut failed, mut passed_over) = (0, Vec::new(), Vec::new());
