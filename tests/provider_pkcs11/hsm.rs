@@ -43,7 +43,10 @@ pub fn with_softhsm(test: &str, work: impl FnOnce(&Hsm)) {
         println!("skipped: {test}: SoftHSM is not installed (apt-get install softhsm2)");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    // In memory where there is such a folder: SoftHSM writes and syncs a file at every login.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let folder = folder.unwrap();
     let tokens = folder.path().join("tokens");
     fs::create_dir(&tokens).unwrap();
     let conf = folder.path().join("softhsm2.conf");

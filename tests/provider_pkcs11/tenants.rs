@@ -40,9 +40,10 @@ impl Keys for OneToken<'_> {
 fn a_tenant_is_erased_with_his_key_and_no_other_is() {
     with_softhsm("tenants::a_tenant_is_erased_with_his_key_and_no_other_is", |hsm| {
         hsm.fresh(&["tenants"]);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = hsm.folder.join("files");
+        std::fs::create_dir(&folder).unwrap();
         let began = std::time::Instant::now();
-        let outcome = run(&OneToken(hsm), 100, folder.path()).unwrap();
+        let outcome = run(&OneToken(hsm), 100, &folder).unwrap();
         println!("figure: hundred tenants over SoftHSM = {} ms", began.elapsed().as_millis());
         println!("figure: hundred tenants, files that open before = {}", outcome.opened_before);
         println!("figure: hundred tenants, files that open after = {}", outcome.opened_after);

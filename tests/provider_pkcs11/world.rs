@@ -177,6 +177,10 @@ impl World for Token<'_> {
         Ok(())
     }
 
+    fn crashes_per_cut(&self) -> usize {
+        2
+    }
+
     fn expect(&self, when: When) -> &'static [Answer] {
         match when {
             When::WrongCredential => &[Answer::Wrong],

@@ -136,10 +136,16 @@ pub(super) fn timed<T: Send + 'static>(
         let _ = sender.send(call(timeout.saturating_sub(began.elapsed())));
     });
     spawned.map_err(|error| Pkcs11Error::Device(format!("no thread to ask it on: {error}")))?;
-    receiver.recv_timeout(timeout).unwrap_or_else(|error| match error {
-        RecvTimeoutError::Timeout => Err(Pkcs11Error::TimedOut { after: timeout }),
-        RecvTimeoutError::Disconnected => Err(Pkcs11Error::Device("the call panicked".to_owned())),
-    })
+    match receiver.recv_timeout(timeout) {
+        // The whole of it, also where a part of it went before the module was waited for.
+        Err(RecvTimeoutError::Timeout) | Ok(Err(Pkcs11Error::TimedOut { .. })) => {
+            Err(Pkcs11Error::TimedOut { after: timeout })
+        }
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(Pkcs11Error::Device("the call panicked".to_owned()))
+        }
+    }
 }
 
 #[cfg(test)]
