@@ -41,12 +41,14 @@ pub trait Keys {
 /// What the run came to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Files that opened with their tenant's key and had his row, before and after the erasure.
+    /// Files that opened with their tenant's key and had his row, before the erasure.
     pub opened_before: usize,
+    /// And after it.
     pub opened_after: usize,
     /// Attempts on the erased tenant's file, its old copy and its header backup, by his own key
-    /// and by every other tenant's; and how many opened.
+    /// and by every other tenant's.
     pub attempts: usize,
+    /// How many of them opened anything.
     pub attempts_that_opened: usize,
 }
 
