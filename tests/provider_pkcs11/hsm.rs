@@ -138,6 +138,12 @@ impl Hsm {
         done
     }
 
+    /// In a session of the test's own that is not logged in.
+    pub fn as_anybody(&self, token: &str, work: impl FnOnce(&Session)) {
+        let slot = self.slot(|label, _| label == token);
+        work(&self.context.open_ro_session(slot).unwrap());
+    }
+
     /// Whether the token has seen a wrong PIN since the last right one.
     pub fn saw_a_wrong_pin(&self, token: &str) -> bool {
         self.initialize();

@@ -147,8 +147,15 @@ fn a_login_lasts_as_long_as_its_call_and_leaves_that_of_the_application_alone() 
         // While somebody is logged in, a token takes any PIN: so nobody of ours is, after a call.
         let wrong = hsm.provider_with("token=t;object=k", "4321");
         assert_eq!(opens(&path, &wrong), Err(ProviderError::Wrong));
+        let private = [Attribute::Private(true), Attribute::Label("k".into())];
+        // Also where the application has a session of its own, not logged in: that is left so.
+        hsm.as_anybody("t", |session| {
+            assert_eq!(opens(&path, &right), Ok(()));
+            assert_eq!(session.find_objects(&private).unwrap(), []);
+            let wrong = hsm.provider_with("token=t;object=k", "4321");
+            assert_eq!(opens(&path, &wrong), Err(ProviderError::Wrong));
+        });
         hsm.as_user("t", |session| {
-            let private = [Attribute::Private(true), Attribute::Label("k".into())];
             assert_eq!(session.find_objects(&private).unwrap().len(), 1);
             assert_eq!(opens(&path, &right), Ok(()));
             assert_eq!(session.find_objects(&private).unwrap().len(), 1, "still logged in");
@@ -295,5 +302,60 @@ fn a_module_that_hangs_is_left_and_used_again_when_it_is_back() {
         (0..20).for_each(|_| assert_eq!(opens(&path, &provider), Ok(())));
         let each = began.elapsed().as_micros() / 20;
         println!("figure: open by SoftHSM, login and logout included = {each} us");
+    });
+}
+
+#[test]
+fn many_at_once_take_turns() {
+    with_softhsm("tokens::many_at_once_take_turns", |hsm| {
+        hsm.fresh(&["t"]);
+        let provider = hsm.provider("token=t;object=k");
+        provider.generate_key().unwrap();
+        let path = file_of(hsm, "file.room", &provider);
+        // Each has a copy, or they would wait for the file's lock.
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let copy = hsm.folder.join(format!("{thread}.room"));
+                fs::copy(&path, &copy).unwrap();
+                let provider = match thread {
+                    0 | 1 => provider.clone(), // one object
+                    _ => hsm.provider("token=t;object=k"),
+                };
+                scope.spawn(move || {
+                    (0..20).for_each(|_| assert_eq!(opens(&copy, &provider), Ok(())));
+                });
+            }
+            let copy = hsm.folder.join("wrong.room");
+            fs::copy(&path, &copy).unwrap();
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    // The others log in meanwhile; never for this one.
+                    let wrong = hsm.provider_with("token=t;object=k", "4321");
+                    assert_eq!(opens(&copy, &wrong), Err(ProviderError::Wrong));
+                }
+            });
+        });
+    });
+}
+
+#[test]
+fn the_slot_holds_what_the_documentation_says() {
+    with_softhsm("tokens::the_slot_holds_what_the_documentation_says", |hsm| {
+        hsm.fresh(&["t"]);
+        let provider = hsm.provider("token=t;object=k");
+        provider.generate_key().unwrap();
+        let id = provider.probe().unwrap().id;
+        let blob = |name: &str| {
+            let bytes = fs::read(file_of(hsm, name, &provider)).unwrap();
+            let slot = &bytes[2048..4096];
+            let len = usize::from(u16::from_le_bytes([slot[256], slot[257]]));
+            slot[320..][..len].to_vec()
+        };
+        let [one, two] = ["one.room", "two.room"].map(blob);
+        let head = [b"\x06pkcs11\x01\x01\x10", &id[..]].concat();
+        for blob in [&one, &two] {
+            assert_eq!((&blob[..26], blob.len()), (&head[..], 26 + 12 + 32 + 16));
+        }
+        assert_ne!(one[26..38], two[26..38], "a nonce of its own each time");
     });
 }
