@@ -110,8 +110,9 @@ impl Pkcs11Provider {
         self
     }
 
-    /// Asks for the PIN when it is first needed, and keeps it in locked memory from then on. The
-    /// time that it takes counts against [`Pkcs11Provider::timeout`], and against
+    /// Asks for the PIN when it is first needed and the token is there, and keeps it in locked
+    /// memory from then on. The time that it takes does not count against
+    /// [`Pkcs11Provider::timeout`]; when a file is opened it does against
     /// [`Builder::provider_timeout`](crate::Builder::provider_timeout).
     #[must_use]
     pub fn ask_pin(mut self, ask: impl FnOnce() -> io::Result<Pin> + Send + 'static) -> Self {
@@ -156,7 +157,7 @@ impl Pkcs11Provider {
     /// [`Pkcs11Error::KeyExists`]: nothing was made. Or what the token says.
     pub fn generate_key(&self) -> Result<KeyKind, Pkcs11Error> {
         let timeout = self.timeout.max(GENERATE_TIMEOUT);
-        self.with_token(timeout, |me, token, offers| {
+        self.logging_in(timeout, |me, token, offers| {
             let kind = offers.kind_of_new_key(me.wrapping);
             let entered = me.log_in(&token, true)?;
             key::generate(&entered.session, &me.uri, kind)?;
@@ -175,7 +176,7 @@ impl Pkcs11Provider {
     /// # Errors
     /// [`Pkcs11Error::KeyAmbiguous`]: nothing was destroyed. Or what the token says.
     pub fn efface(&self) -> Result<usize, Pkcs11Error> {
-        self.with_token(self.timeout, |me, token, _| {
+        self.logging_in(self.timeout, |me, token, _| {
             let entered = me.log_in(&token, true)?;
             key::destroy(&entered.session, &me.uri)
         })
@@ -195,7 +196,7 @@ impl Pkcs11Provider {
     /// # Errors
     /// What stands in the way of the next open or the next slot.
     pub fn probe(&self) -> Result<Probe, Pkcs11Error> {
-        self.with_token(self.timeout, |me, token, offers| {
+        self.logging_in(self.timeout, |me, token, offers| {
             let entered = me.log_in(&token, false)?;
             let found = me.key(&entered, me.wrapping)?;
             found.facts.check(found.kind)?;
@@ -213,6 +214,22 @@ impl Pkcs11Provider {
 
     fn key(&self, entered: &LoggedIn, way: Option<Wrapping>) -> Result<key::Key, Pkcs11Error> {
         key::find(&entered.session, &self.uri, way.map(Wrapping::key_kind))
+    }
+
+    /// A call that logs in. Where somebody has to be asked for the PIN, the token is looked for
+    /// first, and no clock runs while he types.
+    fn logging_in<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&Self, Found<'_>, Offers) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        if self.pin.is_to_be_asked() {
+            if self.token()?.pin == PinHealth::Locked {
+                return Err(Pkcs11Error::PinLocked);
+            }
+            drop(self.pin.take()?);
+        }
+        self.with_token(timeout, call)
     }
 
     /// One call: on a thread of its own, with the module to itself, the token found.
@@ -250,7 +267,7 @@ impl KeyProvider for Pkcs11Provider {
         // Wiped with the thread, also where nobody waits for it any more.
         let secret = SlotSecret::from_bytes(secret.expose())
             .ok_or_else(|| ProviderError::Damaged("not 32 bytes".to_owned()))?;
-        let wrapped = self.with_token(self.timeout, move |me, token, offers| {
+        let wrapped = self.logging_in(self.timeout, move |me, token, offers| {
             let entered = me.log_in(&token, false)?;
             let key = me.key(&entered, me.wrapping)?;
             key.facts.check(key.kind)?;
@@ -265,7 +282,7 @@ impl KeyProvider for Pkcs11Provider {
         // Before the token is troubled.
         Blob::decode(blob)?;
         let blob = blob.to_vec();
-        let secret = self.with_token(self.timeout, move |me, token, _| {
+        let secret = self.logging_in(self.timeout, move |me, token, _| {
             let blob = Blob::decode(&blob)?;
             let entered = me.log_in(&token, false)?;
             let key = me.key(&entered, Some(blob.way))?;

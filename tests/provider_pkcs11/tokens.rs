@@ -111,10 +111,20 @@ fn a_pin_comes_from_where_it_was_said() {
         hsm.fresh(&["t"]);
         let asked = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&asked);
-        let asking = hsm.provider("token=t;object=k").ask_pin(move || {
+        let ask = move || {
             count.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(400));
             Pin::new(PIN)
-        });
+        };
+        let absent = hsm.provider("token=none;object=k").ask_pin(ask.clone());
+        assert!(matches!(absent.probe(), Err(Pkcs11Error::TokenAbsent(_))));
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "not for a token that is not there");
+        let asking = hsm.provider("token=t;object=k").ask_pin(ask);
+        // Whoever types may be slower than a token may.
+        let asking = asking.timeout(Duration::from_millis(300));
+        assert_eq!(asking.token().unwrap().label, "t");
+        assert!(matches!(asking.probe(), Err(Pkcs11Error::KeyAbsent(_))));
+        let asking = asking.timeout(Duration::from_secs(5));
         asking.generate_key().unwrap();
         let path = file_of(hsm, "file.room", &asking);
         assert_eq!(opens(&path, &asking), Ok(()));

@@ -96,6 +96,11 @@ impl PinKeeper {
         !matches!(*self.state(), State::None)
     }
 
+    /// Whether somebody has to be asked first, who may take his time.
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        matches!(*self.state(), State::Ask(_))
+    }
+
     /// # Errors
     /// [`Pkcs11Error::PinRefusedBefore`]: the token need not be asked at all.
     pub(super) fn check_not_refused(&self) -> Result<(), Pkcs11Error> {
@@ -151,7 +156,12 @@ impl PinKeeper {
 
 impl fmt::Debug for PinKeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_there() { "a PIN" } else { "no PIN" })
+        // Never waits: somebody may be typing it.
+        let state = self.0.try_lock();
+        f.write_str(match state.as_deref() {
+            Ok(State::None) => "no PIN",
+            _ => "a PIN",
+        })
     }
 }
 
@@ -169,9 +179,13 @@ mod tests {
             count.fetch_add(1, Ordering::SeqCst);
             Pin::new("1234")
         });
-        assert!(keeper.is_there() && asked.load(Ordering::SeqCst) == 0, "not before it is needed");
+        assert!(
+            keeper.is_to_be_asked() && asked.load(Ordering::SeqCst) == 0,
+            "not before it is needed"
+        );
         assert!(keeper.take().is_ok() && keeper.take().is_ok());
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(keeper.is_there() && !keeper.is_to_be_asked());
         assert_eq!(keeper.check_not_refused(), Ok(()));
         keeper.refused();
         assert_eq!(keeper.check_not_refused(), Err(Pkcs11Error::PinRefusedBefore));

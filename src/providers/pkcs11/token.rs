@@ -108,17 +108,12 @@ impl<'a> Found<'a> {
         let (mut found, mut others, mut failed) = (Vec::new(), 0, None);
         for slot in context.get_slots_with_token()? {
             // One token that fails, or goes while we look, says nothing about the others.
-            let info = match context.get_token_info(slot) {
-                Ok(info) => info,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
+            match look_at(context, slot) {
+                Ok((info, facts)) if info.token_initialized() && uri.fits_token(&facts) => {
+                    found.push((slot, info));
                 }
-            };
-            if info.token_initialized() && uri.fits_token(&facts(context, slot, &info)?) {
-                found.push((slot, info));
-            } else {
-                others += usize::from(info.token_initialized());
+                Ok((info, _)) => others += usize::from(info.token_initialized()),
+                Err(error) => failed = Some(error),
             }
         }
         let several = found.len();
@@ -184,9 +179,10 @@ impl<'a> Found<'a> {
     }
 }
 
-fn facts(context: &Pkcs11, slot: Slot, info: &TokenInfo) -> Result<TokenFacts, Pkcs11Error> {
+fn look_at(context: &Pkcs11, slot: Slot) -> Result<(TokenInfo, TokenFacts), Error> {
+    let info = context.get_token_info(slot)?;
     let seat = context.get_slot_info(slot)?;
-    Ok(TokenFacts {
+    let facts = TokenFacts {
         label: info.label().to_owned(),
         manufacturer: info.manufacturer_id().to_owned(),
         model: info.model().to_owned(),
@@ -194,7 +190,8 @@ fn facts(context: &Pkcs11, slot: Slot, info: &TokenInfo) -> Result<TokenFacts, P
         slot_id: slot.id(),
         slot_description: seat.slot_description().to_owned(),
         slot_manufacturer: seat.manufacturer_id().to_owned(),
-    })
+    };
+    Ok((info, facts))
 }
 
 /// A session, and the login that ends with it.
