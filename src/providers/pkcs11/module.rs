@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -27,15 +28,17 @@ pub(super) struct Module {
 
 /// By the path that names in a path lead to, so that two names of a module are one.
 static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
-/// The process that first used a module here; a forked child inherits it.
-static OWNER: Mutex<Option<u32>> = Mutex::new(None);
+/// The process that first used a module here, 0 before; a forked child inherits it.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// Before any lock is waited for: in a child, another thread of the parent may hold it for ever.
-fn check_not_forked() -> Result<(), Pkcs11Error> {
-    let mut owner = OWNER.try_lock().map_err(|_| Pkcs11Error::Forked)?;
-    match *owner.get_or_insert_with(process::id) == process::id() {
-        true => Ok(()),
-        false => Err(Pkcs11Error::Forked),
+/// Without a lock, and before any is waited for: in a child, a thread that only the parent has may
+/// hold it for ever.
+fn check_not_forked(owner: &AtomicU32) -> Result<(), Pkcs11Error> {
+    let own = process::id();
+    match owner.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => Ok(()),
+        Err(first) if first == own => Ok(()),
+        Err(_) => Err(Pkcs11Error::Forked),
     }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn timed<T: Send + 'static>(
     timeout: Duration,
     call: impl FnOnce(Duration) -> Result<T, Pkcs11Error> + Send + 'static,
 ) -> Result<T, Pkcs11Error> {
-    check_not_forked()?;
+    check_not_forked(&OWNER)?;
     let began = Instant::now();
     let (sender, receiver) = sync_channel(1);
     let spawned = thread::Builder::new().name("strongroom-pkcs11".to_owned()).spawn(move || {
@@ -167,6 +170,17 @@ mod tests {
             panic!("the test panics on purpose")
         });
         assert!(matches!(panicked, Err(Pkcs11Error::Device(_))));
+    }
+
+    #[test]
+    fn only_the_process_that_began_goes_on() {
+        let owner = AtomicU32::new(0);
+        assert_eq!(check_not_forked(&owner), Ok(()));
+        assert_eq!(owner.load(Ordering::SeqCst), process::id());
+        assert_eq!(check_not_forked(&owner), Ok(()));
+        // What a forked child finds.
+        let parents = AtomicU32::new(process::id().wrapping_add(1));
+        assert_eq!(check_not_forked(&parents), Err(Pkcs11Error::Forked));
     }
 
     #[test]
