@@ -352,20 +352,37 @@ fn many_at_once_take_turns() {
 fn the_slot_holds_what_the_documentation_says() {
     with_softhsm("tokens::the_slot_holds_what_the_documentation_says", |hsm| {
         hsm.fresh(&["t"]);
-        let provider = hsm.provider("token=t;object=k");
-        provider.generate_key().unwrap();
-        let id = provider.probe().unwrap().id;
-        let blob = |name: &str| {
-            let bytes = fs::read(file_of(hsm, name, &provider)).unwrap();
+        let aes = hsm.provider("token=t;object=k");
+        aes.generate_key().unwrap();
+        hsm.as_user("t", |session| make_rsa_pair(session, "r", 2048));
+        let rsa = hsm.provider("token=t;object=r");
+        let blob = |name: &str, provider: &Pkcs11Provider| {
+            let path = file_of(hsm, name, provider);
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(path).unwrap();
             let slot = &bytes[2048..4096];
             let len = usize::from(u16::from_le_bytes([slot[256], slot[257]]));
             slot[320..][..len].to_vec()
         };
-        let [one, two] = ["one.room", "two.room"].map(blob);
-        let head = [b"\x06pkcs11\x01\x01\x10", &id[..]].concat();
-        for blob in [&one, &two] {
-            assert_eq!((&blob[..26], blob.len()), (&head[..], 26 + 12 + 32 + 16));
+        for (provider, way, mechanism, wrapped) in [
+            (&aes, None, 1, 12 + 32 + 16),
+            (&aes, Some(Wrapping::AesGcm), 1, 12 + 32 + 16),
+            (&aes, Some(Wrapping::AesKeyWrapPad), 2, 80),
+            (&rsa, None, 3, 256),
+            (&rsa, Some(Wrapping::RsaOaep), 3, 256),
+        ] {
+            let forced = match way {
+                Some(way) => provider.clone().wrapping(way),
+                None => provider.clone(),
+            };
+            let id = forced.probe().unwrap().id;
+            let id_len = u8::try_from(id.len()).unwrap();
+            let head = [b"\x06pkcs11\x01", &[mechanism, id_len][..], &id].concat();
+            let blob = blob("file.room", &forced);
+            assert_eq!((&blob[..head.len()], blob.len()), (&head[..], head.len() + wrapped));
+            println!("figure: bytes in the slot, mechanism {mechanism} = {}", blob.len());
         }
+        let [one, two] = ["one.room", "two.room"].map(|name| blob(name, &aes));
         assert_ne!(one[26..38], two[26..38], "a nonce of its own each time");
     });
 }
