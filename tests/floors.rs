@@ -81,7 +81,9 @@ fn faults(file: &str, text: &str) -> Vec<String> {
                 || after(code, "use ")
                     .filter_map(|behind| behind.strip_prefix(name))
                     .any(|behind| !behind.starts_with(is_word));
-            let open = doors.split_whitespace().any(|door| ["*", file, room(file)].contains(&door));
+            let open = doors.split_whitespace().any(|door| {
+                ["*", file, room(file)].contains(&door) || file.starts_with(&format!("{door}/"))
+            });
             check(open || !named, number, line);
         }
     }

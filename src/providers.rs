@@ -1,0 +1,9 @@
+//! Key providers that come with strongroom, each behind a feature of its name. Each is a
+//! [`KeyProvider`](crate::KeyProvider) like one an application writes. Which protects against what,
+//! and how each is set up, is in docs/providers.md.
+//!
+//! Floor 7. Of the house a provider uses the public seam, locked memory and randomness, and nothing
+//! else: none can weaken what a file rests on.
+
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
