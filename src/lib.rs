@@ -42,6 +42,7 @@ mod layout;
 mod locks;
 pub mod medium;
 mod prove;
+pub mod providers;
 mod random;
 mod rotation;
 mod salvage;
