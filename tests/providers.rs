@@ -176,6 +176,7 @@ fn what_the_provider_answers_is_what_the_caller_reads() {
         ProviderError::LockedOut { retry_after: None },
         ProviderError::Unavailable("connection refused".to_owned()),
         ProviderError::Denied("key is disabled".to_owned()),
+        ProviderError::NoKey("destroyed".to_owned()),
         ProviderError::Damaged("bad tag".to_owned()),
     ] {
         let service = Arc::new(Service::new(Mood::Answers(error.clone())));
