@@ -60,9 +60,10 @@ const SECRET_LEN: usize = 44;
 /// key's minimum version revokes the slots of earlier versions; deleting the key, all of them.
 ///
 /// How it fails: what can't be reached, is sealed, or can't prove who it is, is
-/// [`ProviderError::Unavailable`]; a token without permission, an absent key, a revoked version and
-/// a missing client certificate are [`ProviderError::Denied`]; a ciphertext that the key doesn't
-/// open is [`ProviderError::Damaged`]. No error holds a token or a secret.
+/// [`ProviderError::Unavailable`]; a token without permission, a revoked version and a missing
+/// client certificate are [`ProviderError::Denied`]; an absent key is [`ProviderError::NoKey`]; a
+/// ciphertext that the key doesn't open is [`ProviderError::Damaged`]. No error holds a token or a
+/// secret.
 pub struct TransitKey {
     options: TransitOptions,
     token: Mutex<LastToken>,

@@ -140,9 +140,9 @@ pub(super) fn refusal(status: u16, said: &str, asked: Asked<'_>) -> ProviderErro
         404 if says("no handler for route") => {
             denied(format!("nothing is mounted at {mount}: wrong mount or namespace"))
         }
-        status if is_no_key(status, said) => denied(format!(
-            "there is no key {key:?} in {mount}: effaced, or misspelt"
-        )),
+        status if is_no_key(status, said) => {
+            ProviderError::NoKey(format!("{key:?} in {mount}: effaced, or misspelt"))
+        }
         400 if says("too old") || says("disallowed by policy") => denied(format!(
             "revoked: {version} of key {key:?} is below the key's minimum version"
         )),
@@ -183,9 +183,9 @@ mod tests {
             (473, "", "Unavailable", "standby"),
             (403, "permission denied", "Denied", "transit/decrypt/notes"),
             (404, "no handler for route \"x\". route entry not found.", "Denied", "mounted"),
-            (404, "", "Denied", "no key \"notes\""),
-            (400, "encryption key not found", "Denied", "no key \"notes\""),
-            (400, "error deleting policy k: could not delete key; not found", "Denied", "no key"),
+            (404, "", "NoKey", "no such key (\"notes\" in transit"),
+            (400, "encryption key not found", "NoKey", "notes"),
+            (400, "error deleting policy k: could not delete key; not found", "NoKey", "notes"),
             (
                 400,
                 "ciphertext or signature version is disallowed by policy (too old)",
