@@ -13,12 +13,26 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "provider_kms/answers.rs"]
+mod answers;
 #[path = "provider_kms/certificates.rs"]
 mod certificates;
+#[path = "provider_kms/files.rs"]
+mod files;
+#[path = "provider_kms/handshakes.rs"]
+mod handshakes;
+#[path = "provider_kms/log.rs"]
+mod log;
+#[path = "provider_kms/misbehaviour.rs"]
+mod misbehaviour;
 #[path = "provider_kms/service.rs"]
 mod service;
+#[path = "provider_kms/slot.rs"]
+mod slot;
 #[path = "provider_suite/suite.rs"]
 mod suite;
+#[path = "provider_kms/tokens.rs"]
+mod tokens;
 #[path = "provider_kms/world.rs"]
 mod world;
 
