@@ -95,7 +95,8 @@ impl KeyProvider for TransitKey {
         let token = self.ready_token()?;
         self.check_key(&token)?;
         let mut plain = Zeroizing::new([0; SECRET_LEN]);
-        let plain = Base64::encode(secret.expose(), plain.as_mut_slice()).map_err(|_| no_base64())?;
+        let plain =
+            Base64::encode(secret.expose(), plain.as_mut_slice()).map_err(|_| no_base64())?;
         let bound = Base64::encode_string(&slot.associated_data());
         let body = json_of([("plaintext", plain), ("associated_data", &bound)]);
         let path = format!("{}/encrypt/{}", self.options.mount, self.options.key);
@@ -230,11 +231,7 @@ impl TransitKey {
         Ok(())
     }
 
-    fn look_at_key(
-        &self,
-        token: &Token,
-        health: &mut TransitHealth,
-    ) -> Result<(), ProviderError> {
+    fn look_at_key(&self, token: &Token, health: &mut TransitHealth) -> Result<(), ProviderError> {
         let answer = self.ask(Method::GET, self.key_path(), None, Some(token))?;
         if answer.status == 403 {
             return Ok(());
@@ -287,7 +284,9 @@ impl TransitKey {
         if life.due(Instant::now()) == Due::Renew {
             match self.renew(&token) {
                 Ok(life) => locked(&self.token).note(&token, life),
-                Err(error) => tell!(WARN, "the key service's token can't be renewed", error = error),
+                Err(error) => {
+                    tell!(WARN, "the key service's token can't be renewed", error = error)
+                }
             }
         }
         Ok(token)
@@ -333,13 +332,9 @@ impl TransitKey {
         let tls = Tls::load(&self.options)?;
         let answer = call::ask(&self.options, &tls, &Question { method, path, body, token });
         let now = i64::try_from(Clock::default().now_s()).unwrap_or(i64::MAX);
-        let ends = [
-            ("the key service's", tls.shown.dates()),
-            ("the client's", tls.us.dates()),
-        ];
+        let ends = [("the key service's", tls.shown.dates()), ("the client's", tls.us.dates())];
         for (whose, dates) in ends {
-            let warning =
-                dates.and_then(|it| locked(&self.warned).about(whose, it.not_after, now));
+            let warning = dates.and_then(|it| locked(&self.warned).about(whose, it.not_after, now));
             if let Some(warning) = warning {
                 tell!(WARN, "a certificate ends", warning = warning);
             }

@@ -65,15 +65,10 @@ fn effacing_a_key_needs_leave_and_is_for_good() {
     let other = made_with(service.key(&neighbour)).unwrap();
     let user = service.key(&name);
     assert!(words(user.efface(), "Denied").contains("the token may not do this"));
-    let mut options = service.options(PLAIN, &name);
     let token = service.token(&json!({"policies": ["user", "eraser"], "ttl": "1h"}));
-    options = {
-        let token = TokenFrom::File(service.write_token(&token));
-        let mut with = TransitOptions::new(&service.url(PLAIN), &name, token);
-        with.roots_file(service.authority.file());
-        drop(options);
-        with
-    };
+    let token = TokenFrom::File(service.write_token(&token));
+    let mut options = TransitOptions::new(&service.url(PLAIN), &name, token);
+    options.roots_file(service.authority.file());
     let eraser = TransitKey::new(options).unwrap();
     let error = words(eraser.efface(), "Denied");
     assert!(error.contains("set its deletion_allowed first"), "{error}");
@@ -99,7 +94,8 @@ fn a_namespace_and_a_mount_of_another_name_are_found() {
     service.ask("POST", "sys/namespaces/team", &json!({}));
     service.ask("POST", "team::sys/mounts/deep/transit", &json!({"type": "transit"}));
     service.ask("POST", "team::deep/transit/keys/theirs", &json!({}));
-    let token = TokenFrom::File(service.write_token(&service.token(&json!({"policies": ["root"]}))));
+    let token =
+        TokenFrom::File(service.write_token(&service.token(&json!({"policies": ["root"]}))));
     let options = |namespace: Option<&str>, mount: &str| {
         let mut options = TransitOptions::new(&service.url(PLAIN), "theirs", token.clone());
         options.roots_file(service.authority.file()).mount(mount);
@@ -153,14 +149,17 @@ fn health_tells_what_there_is_to_know() {
     assert!(token.renewable && token.ttl.unwrap() > Duration::from_secs(3000));
     let day = Duration::from_secs(86_400);
     let now = SystemTime::now();
-    let in_days = |ends: Option<SystemTime>| ends.unwrap().duration_since(now).unwrap().div_duration_f64(day);
+    let in_days =
+        |ends: Option<SystemTime>| ends.unwrap().duration_since(now).unwrap().div_duration_f64(day);
     assert!((89.0..90.1).contains(&in_days(health.service_certificate_ends)));
     assert!((4.0..5.1).contains(&in_days(health.client_certificate_ends)));
     let warnings = health.warnings(now);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("the client's certificate expires on "), "{warnings:?}");
     // In the log once, not at each call.
-    let log = Log::default();
+    let mut options = service.options(MUTUAL, &name);
+    options.client_certificate(&soon.0, &soon.1);
+    let (key, log) = (TransitKey::new(options).unwrap(), Log::default());
     tracing::subscriber::with_default(log.clone(), || {
         for _ in 0..3 {
             key.renew_token().unwrap();

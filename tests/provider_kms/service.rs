@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -39,8 +39,8 @@ pub struct Service {
     unseal_key: String,
     agent: ureq::Agent,
     made: AtomicU32,
-    /// The server is killed, and its folder removed, when this is closed.
-    _life_line: ChildStdin,
+    /// Kills the server and removes its folder when its standard input is closed.
+    shell: Child,
 }
 
 /// The server that all tests share; `None`, and a line that says so, where `bao` is not installed.
@@ -101,20 +101,11 @@ impl Service {
             ],
         });
         fs::write(folder.join("settings.json"), settings.to_string()).unwrap();
-        let (pid, life_line) = run(bao, &folder);
+        let (pid, shell) = run(bao, &folder);
         let agent = admin(&authority.file());
         let (root_token, unseal_key, made) = (String::new(), String::new(), AtomicU32::new(0));
-        let mut service = Self {
-            folder,
-            authority,
-            ports,
-            pid,
-            root_token,
-            unseal_key,
-            agent,
-            made,
-            _life_line: life_line,
-        };
+        let mut service =
+            Self { folder, authority, ports, pid, root_token, unseal_key, agent, made, shell };
         service.initialise();
         service
     }
@@ -257,9 +248,16 @@ impl Service {
     }
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
 /// Starts the server under a shell that ends it when its standard input is closed, which happens
-/// however this process ends. The server's process id, and that input.
-fn run(bao: &Path, folder: &Path) -> (u32, ChildStdin) {
+/// however this process ends. The server's process id, and the shell.
+fn run(bao: &Path, folder: &Path) -> (u32, Child) {
     let script = "\"$0\" server -config=\"$1/settings.json\" >\"$1/log\" 2>&1 </dev/null & \
                   echo $!; cat >/dev/null; kill -KILL $!; wait $! 2>/dev/null; rm -rf \"$1\"";
     let mut shell = Command::new("sh")
@@ -271,7 +269,7 @@ fn run(bao: &Path, folder: &Path) -> (u32, ChildStdin) {
         .unwrap();
     let mut pid = String::new();
     BufReader::new(shell.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-    (pid.trim().parse().unwrap(), shell.stdin.take().unwrap())
+    (pid.trim().parse().unwrap(), shell)
 }
 
 fn free_ports(count: usize) -> Vec<u16> {

@@ -33,7 +33,11 @@ impl Answer {
     ///
     /// # Errors
     /// What the answer means where it says no.
-    pub(super) fn yes(&self, asked: Asked<'_>, token: Option<&Token>) -> Result<Json, ProviderError> {
+    pub(super) fn yes(
+        &self,
+        asked: Asked<'_>,
+        token: Option<&Token>,
+    ) -> Result<Json, ProviderError> {
         match self.status {
             200 => self.json(),
             204 => Ok(Json(Value::Null)),
@@ -143,13 +147,13 @@ pub(super) fn refusal(status: u16, said: &str, asked: Asked<'_>) -> ProviderErro
         status if is_no_key(status, said) => {
             ProviderError::NoKey(format!("{key:?} in {mount}: effaced, or misspelt"))
         }
-        400 if says("too old") || says("disallowed by policy") => denied(format!(
-            "revoked: {version} of key {key:?} is below the key's minimum version"
-        )),
+        400 if says("too old") || says("disallowed by policy") => {
+            denied(format!("revoked: {version} of key {key:?} is below the key's minimum version"))
+        }
         400 if says("soft") && says("delete") => denied(format!("key {key:?} is soft-deleted")),
-        400 if says("deletion is not allowed") => denied(format!(
-            "key {key:?} may not be deleted; set its deletion_allowed first"
-        )),
+        400 if says("deletion is not allowed") => {
+            denied(format!("key {key:?} may not be deleted; set its deletion_allowed first"))
+        }
         400 if says("too new") => ProviderError::Damaged(format!(
             "{version} of key {key:?} doesn't exist: the slot was altered, or the key was made anew"
         )),
@@ -166,8 +170,8 @@ pub(super) fn refusal(status: u16, said: &str, asked: Asked<'_>) -> ProviderErro
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::token::TokenFrom;
+    use super::*;
 
     const ASKED: Asked<'_> = Asked { mount: "transit", key: "notes", key_version: Some(3) };
 

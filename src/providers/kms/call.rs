@@ -44,11 +44,7 @@ pub(super) fn ask(
     })
 }
 
-fn attempt(
-    options: &TransitOptions,
-    tls: &Tls,
-    question: &Question<'_>,
-) -> Result<Answer, Error> {
+fn attempt(options: &TransitOptions, tls: &Tls, question: &Question<'_>) -> Result<Answer, Error> {
     let connector = ().chain(TcpConnector::default()).chain(TlsConnector(tls.clone()));
     let agent = Agent::with_parts(config(options), connector, DefaultResolver::default());
     let mut request = Request::builder()

@@ -113,7 +113,10 @@ fn certificate(error: &CertificateError, scene: &Scene<'_>) -> String {
             format!("its certificate expired on {}; have it renewed", day(|it| it.not_after))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("its certificate is valid from {} on; compare the clocks", day(|it| it.not_before))
+            format!(
+                "its certificate is valid from {} on; compare the clocks",
+                day(|it| it.not_before)
+            )
         }
         CertificateError::Other(other) => match other.0.downcast_ref::<NotPinned>() {
             Some(NotPinned { shown }) => format!(
@@ -157,9 +160,9 @@ fn refused_us(alert: AlertDescription, scene: &Scene<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::options::Pin;
     use super::super::token::TokenFrom;
+    use super::*;
     use std::sync::Arc;
     use ureq::Timeout;
 
@@ -207,7 +210,10 @@ mod tests {
         ] {
             match told(error, false, false) {
                 ProviderError::Unavailable(why) => {
-                    assert!(why.starts_with("https://bao.example: ") && why.contains(words), "{why}");
+                    assert!(
+                        why.starts_with("https://bao.example: ") && why.contains(words),
+                        "{why}"
+                    );
                 }
                 other => panic!("{words}: {other:?}"),
             }

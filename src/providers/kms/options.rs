@@ -185,7 +185,8 @@ impl TransitOptions {
     /// What can be told without asking anybody.
     pub(super) fn check(&self) -> Result<(), TransitOptionsError> {
         check_url(&self.url).map_err(|why| TransitOptionsError::Url { why })?;
-        let name = |which, good| if good { Ok(()) } else { Err(TransitOptionsError::Name { which }) };
+        let name =
+            |which, good| if good { Ok(()) } else { Err(TransitOptionsError::Name { which }) };
         name("key", is_name(&self.key))?;
         name("mount", self.mount.split('/').all(is_name) && self.mount.len() <= NAME_LEN_MAX)?;
         let namespace = self.namespace.as_deref().unwrap_or("n");
@@ -268,7 +269,8 @@ mod tests {
         for key in ["a", "notes-2026", "tenant_7.eu", "x..y"] {
             assert_eq!(options("https://h", key).check(), Ok(()), "{key}");
         }
-        for key in ["", ".", "..", "a/b", "a?b", "a%2f", "a\"b", "a b", "\u{e4}", &"x".repeat(129)] {
+        for key in ["", ".", "..", "a/b", "a?b", "a%2f", "a\"b", "a b", "\u{e4}", &"x".repeat(129)]
+        {
             let error = options("https://h", key).check();
             assert_eq!(error, Err(TransitOptionsError::Name { which: "key" }), "{key}");
         }
@@ -299,7 +301,8 @@ mod tests {
         assert_eq!(pin.to_string().parse(), Ok(pin));
         let colons = format!("cert:{}", ["AB"; 32].join(":"));
         assert_eq!(colons.parse(), Ok(Pin::Certificate([0xAB; 32])));
-        let (short, long) = (format!("cert:{}", "a".repeat(63)), format!("cert:{}", "a".repeat(66)));
+        let (short, long) =
+            (format!("cert:{}", "a".repeat(63)), format!("cert:{}", "a".repeat(66)));
         for text in ["", "spki", "spki:", "spki:zz", "sha1:00", &*short, &*long] {
             assert_eq!(text.parse::<Pin>(), Err(TransitOptionsError::Pin), "{text}");
         }

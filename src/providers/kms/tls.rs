@@ -106,7 +106,8 @@ fn read_client(
 ) -> Result<CertifiedKey, ProviderError> {
     let chain = read_certificates(&files.certificate)?;
     let pem = read_pem(&files.key)?;
-    let mut key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(&files.key, &error))?;
+    let mut key =
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(&files.key, &error))?;
     let signing = provider.key_provider.load_private_key(key.clone_key());
     key.zeroize();
     let signing = signing.map_err(|error| unusable(&files.key, &error))?;
