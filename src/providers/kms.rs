@@ -199,9 +199,6 @@ impl TransitKey {
         health.sealed = json.flag(&["sealed"]);
         health.standby = json.flag(&["standby"]);
         health.version = json.text(&["version"]).map(str::to_owned);
-        if health.sealed == Some(true) {
-            return Err(answer::refusal(503, "sealed", self.asked(None)));
-        }
         let token = self.options.token.read()?;
         let life = self.look_up(&token)?;
         let renewable = matches!(life.kind, LifeKind::Ends { renewable: true, .. });

@@ -160,9 +160,10 @@ fn health_tells_what_there_is_to_know() {
     let mut options = service.options(MUTUAL, &name);
     options.client_certificate(&soon.0, &soon.1);
     let (key, log) = (TransitKey::new(options).unwrap(), Log::default());
+    let wrapped = made_with(service.key(&name)).unwrap();
     tracing::subscriber::with_default(log.clone(), || {
         for _ in 0..3 {
-            key.renew_token().unwrap();
+            wrapped.unwrap_by(&key).unwrap();
         }
     });
     assert_eq!(log.about("the client's certificate expires on"), 1, "{}", log.text());
