@@ -20,6 +20,8 @@ mod damage;
 mod key;
 mod rotation;
 mod salvage;
+#[cfg(feature = "kms")]
+mod transit;
 
 pub use anchor::{AnchorError, AnchorFault, TokenError};
 pub use backup::BackupError;
@@ -31,6 +33,8 @@ pub use damage::Damage;
 pub use key::{KeyError, SlotRefused};
 pub use rotation::RotationError;
 pub use salvage::SalvageError;
+#[cfg(feature = "kms")]
+pub use transit::TransitOptionsError;
 
 /// Why a call on an open store failed.
 #[derive(Debug)]

@@ -5,5 +5,7 @@
 //! Floor 7. Of the house a provider uses the public seam, locked memory and randomness, and nothing
 //! else: none can weaken what a file rests on.
 
+#[cfg(feature = "kms")]
+pub mod kms;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
