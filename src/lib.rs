@@ -42,6 +42,8 @@ mod layout;
 mod locks;
 pub mod medium;
 mod prove;
+#[cfg(any(feature = "pkcs11", feature = "tpm", feature = "kms"))]
+pub mod providers;
 mod random;
 mod rotation;
 mod salvage;

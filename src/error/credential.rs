@@ -24,6 +24,9 @@ pub enum ProviderError {
     Unavailable(String),
     /// The service or token says no. Another slot may still open.
     Denied(String),
+    /// The service or token answers, and its key is not there: destroyed, or this is not the token
+    /// that has it. Another slot may still open.
+    NoKey(String),
     /// What the slot holds for the provider was altered. Another slot may still open.
     Damaged(String),
 }
@@ -48,6 +51,10 @@ impl fmt::Display for ProviderError {
             Self::Denied(why) => {
                 write!(f, "says no ({why}); ask for permission there, or use another slot")
             }
+            Self::NoKey(why) => write!(
+                f,
+                "has no such key ({why}); if it was destroyed it is gone for good: use another slot"
+            ),
             Self::Damaged(why) => {
                 write!(f, "can't read what the slot holds for it ({why}); use another slot")
             }

@@ -223,9 +223,9 @@ fn ask<T: Send + 'static>(
 fn refusal(failure: ProviderFailure) -> Refusal {
     match failure.fault {
         ProviderFault::Answered(ProviderError::NotMine) => Refusal::NotMine,
-        ProviderFault::Answered(ProviderError::Denied(_) | ProviderError::Damaged(_)) => {
-            Refusal::GoOn(OpenError::Provider(failure))
-        }
+        ProviderFault::Answered(
+            ProviderError::Denied(_) | ProviderError::NoKey(_) | ProviderError::Damaged(_),
+        ) => Refusal::GoOn(OpenError::Provider(failure)),
         _ => Refusal::Stop(OpenError::Provider(failure)),
     }
 }
@@ -266,8 +266,8 @@ mod tests {
     fn only_what_says_nothing_about_other_slots_lets_the_search_go_on() {
         let answered = |error| fault(ProviderFault::Answered(error));
         assert!(matches!(answered(ProviderError::NotMine), Refusal::NotMine));
-        for error in [ProviderError::Denied("d".into()), ProviderError::Damaged("d".into())] {
-            assert!(matches!(answered(error), Refusal::GoOn(_)));
+        for error in [ProviderError::Denied, ProviderError::NoKey, ProviderError::Damaged] {
+            assert!(matches!(answered(error("d".into())), Refusal::GoOn(_)));
         }
         let locked = ProviderError::LockedOut { retry_after: None };
         for error in [ProviderError::Wrong, locked, ProviderError::Unavailable("u".into())] {
