@@ -81,7 +81,8 @@ fn faults(file: &str, text: &str) -> Vec<String> {
                 || after(code, "use ")
                     .filter_map(|behind| behind.strip_prefix(name))
                     .any(|behind| !behind.starts_with(is_word));
-            let inside = |folder| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+            let inside =
+                |folder| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
             let open = doors
                 .split_whitespace()
                 .any(|door| ["*", file].contains(&door) || door == room(file) || inside(door));

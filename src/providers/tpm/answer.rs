@@ -77,8 +77,8 @@ fn by_the_tpm(asked: Asked, code: Tss2ResponseCode, number: u32) -> ProviderErro
         (_, Kind::Initialize | Kind::Failure | Kind::NeedsTest | Kind::Reboot | Kind::Upgrade) => {
             ProviderError::Unavailable(said)
         }
-        // Warnings: busy, testing itself, out of room for objects or sessions.
-        _ if (0x900..0xA00).contains(&(number & 0xFFFF)) => ProviderError::Unavailable(said),
+        // Warnings, bits 8 and 11 without bit 7: busy, testing itself, out of room.
+        _ if number & 0xF80 == 0x900 => ProviderError::Unavailable(said),
         (Asked::Unseal | Asked::Count, Kind::AuthFail | Kind::BadAuth) => ProviderError::Wrong,
         (_, Kind::AuthFail | Kind::BadAuth) => ProviderError::Denied(
             "the owner of its storage hierarchy has an authorisation value: give it with \
