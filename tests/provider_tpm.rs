@@ -15,8 +15,16 @@
 use std::env;
 use std::process::Command;
 
+#[path = "provider_tpm/conformance.rs"]
+mod conformance;
+#[path = "provider_tpm/counter.rs"]
+mod counter;
+#[path = "provider_tpm/cuts.rs"]
+mod cuts;
 #[path = "provider_tpm/slots.rs"]
 mod slots;
+#[path = "provider_suite/suite.rs"]
+mod suite;
 #[path = "provider_tpm/swtpm.rs"]
 mod swtpm;
 #[path = "provider_tpm/wire.rs"]
@@ -59,4 +67,20 @@ tests! {
         an_owner_with_an_authorisation_value_is_asked_for_it
         what_makes_no_sense_is_refused_before_the_tpm_is_asked
         nothing_on_the_wire_is_the_secret;
+    counter:
+        a_counter_counts_by_one_and_never_down
+        only_the_authorisation_value_counts_and_it_locks_nobody_out
+        a_counter_that_is_made_anew_is_another_one_and_above_all_that_were
+        a_whole_file_that_is_put_back_is_refused
+        a_cleared_tpm_is_told_and_the_file_can_be_taken_with_a_new_counter
+        a_tpm_that_restarts_in_use_costs_no_commit
+        a_count_that_was_given_up_is_counted_once
+        a_cut_between_file_and_counter_is_healed;
+    cuts:
+        enrolment_cut_at_every_command
+        opening_cut_at_every_command
+        a_key_cut_at_every_command_of_its_making_and_effacement
+        a_counter_cut_at_every_command_of_its_making_and_removal;
+    conformance:
+        the_suite_of_all_credentials;
 }

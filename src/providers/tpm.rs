@@ -20,7 +20,7 @@ use self::sealing::Object;
 use crate::keys::{PIN_COST, pin_value};
 use crate::random;
 use crate::secret::SecretBytes;
-use crate::{KdfCost, KeyProvider, ProviderError, ProviderSlot, SlotSecret};
+use crate::{KdfCost, KeyProvider, OpenError, ProviderError, ProviderSlot, SlotSecret};
 
 mod answer;
 mod connection;
@@ -206,13 +206,20 @@ impl TpmProvider {
         &self,
         salt: &[u8; 32],
         cost: KdfCost,
+        bad_cost: fn(String) -> ProviderError,
     ) -> Result<Zeroizing<[u8; 32]>, ProviderError> {
         let pin = self.pin.as_ref().map_err(no_memory)?;
-        match pin.expose().map_err(|error| no_memory(&error))? {
-            [] => Err(ProviderError::Denied("the PIN is empty".to_owned())),
-            pin => pin_value(pin, salt, cost)
-                .map_err(|error| ProviderError::Denied(format!("the PIN's derivation: {error}"))),
-        }
+        let pin = match pin.expose().map_err(|error| no_memory(&error))? {
+            [] => return Err(ProviderError::Denied("the PIN is empty".to_owned())),
+            pin => pin,
+        };
+        pin_value(pin, salt, cost).map_err(|error| {
+            let why = format!("deriving from the PIN: {error}");
+            match error {
+                OpenError::KdfTooCheap | OpenError::KdfTooExpensive { .. } => bad_cost(why),
+                _ => ProviderError::Unavailable(why),
+            }
+        })
     }
 }
 
@@ -249,7 +256,7 @@ impl KeyProvider for TpmProvider {
     ) -> Result<Vec<u8>, ProviderError> {
         let (parent, pcrs, cost) = (self.parent.clone()?, self.pcrs.clone()?, self.cost);
         let salt = random::array().map_err(|error| no_memory(&error))?;
-        let auth = self.authorisation(&salt, cost)?;
+        let auth = self.authorisation(&salt, cost, ProviderError::Denied)?;
         let data = join(secret, slot);
         let (parent_name, object) = self.converse(move |connection| {
             let key = connection.parent(parent)?;
@@ -266,7 +273,7 @@ impl KeyProvider for TpmProvider {
         if parent != self.parent.clone()? {
             return Err(ProviderError::NotMine);
         }
-        let auth = self.authorisation(&salt, cost)?;
+        let auth = self.authorisation(&salt, cost, ProviderError::Damaged)?;
         let object = Object { policy, unique, private };
         let data = self.converse(move |connection| {
             let key = connection.parent(parent).map_err(|error| absent(parent, error))?;

@@ -237,7 +237,10 @@ pub fn what_makes_no_sense_is_refused_before_the_tpm_is_asked() {
         (provider(tcti(), ""), "the PIN is empty"),
         (provider(tcti(), "p").pcrs(&[24]), "0 to 23"),
         (provider(tcti(), "p").key_at(7), "persistent handle"),
-        (provider(tcti(), "p").cost(KdfCost { memory_kib: 8, passes: 1, lanes: 1 }), "derivation"),
+        (
+            provider(tcti(), "p").cost(KdfCost { memory_kib: 8, passes: 1, lanes: 1 }),
+            "deriving from the PIN",
+        ),
     ] {
         let error = builder().create_on(medium.clone(), &Arc::new(provider)).map(drop);
         let error = error.unwrap_err().to_string();

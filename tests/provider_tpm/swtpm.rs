@@ -86,6 +86,7 @@ impl Swtpm {
             .args(["--tpmstate", &format!("dir={}", self.folder.path().display())])
             .args(["--server", &socket(self.port), "--ctrl", &socket(self.port + 1)])
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -147,12 +148,18 @@ impl Swtpm {
         rest
     }
 
-    /// A command about a handle, authorised by an empty password.
+    /// A command about handles, authorised by an empty password.
     fn authorised(&self, code: u32, handle: u32, parameters: &[u8]) {
+        self.authorised_by(b"", code, &[handle], parameters);
+    }
+
+    fn authorised_by(&self, password: &[u8], code: u32, handles: &[u32], parameters: &[u8]) {
         let mut command = [0x8002_u16.to_be_bytes(), [0; 2], [0; 2]].concat();
         command.extend(code.to_be_bytes());
-        command.extend(handle.to_be_bytes());
-        command.extend([0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        command.extend(handles.iter().flat_map(|handle| handle.to_be_bytes()));
+        let len = u8::try_from(password.len()).unwrap();
+        command.extend([0, 0, 0, 9 + len, 0x40, 0, 0, 9, 0, 0, 0, 0, len]);
+        command.extend(password);
         command.extend(parameters);
         let size = u32::try_from(command.len()).unwrap().to_be_bytes();
         command[2..6].copy_from_slice(&size);
@@ -192,6 +199,11 @@ impl Swtpm {
         self.authorised(0x129, OWNER, &[&len, auth].concat());
     }
 
+    /// And has none again.
+    pub fn own_no_more(&self, auth: &[u8]) {
+        self.authorised_by(auth, 0x129, &[OWNER], &[0, 0]);
+    }
+
     /// TPM2_NV_ReadPublic: the public area of an index, with its length before it.
     pub fn nv_public(&self, index: u32) -> Vec<u8> {
         let head = [0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x69];
@@ -208,11 +220,7 @@ impl Swtpm {
 
     /// TPM2_NV_UndefineSpace.
     pub fn nv_undefine(&self, index: u32) {
-        let mut command = [0x80, 0x02, 0, 0, 0, 31, 0, 0, 0x01, 0x22].to_vec();
-        command.extend(OWNER.to_be_bytes());
-        command.extend(index.to_be_bytes());
-        command.extend([0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
-        self.command(&command);
+        self.authorised_by(b"", 0x122, &[OWNER, index], &[]);
     }
 }
 

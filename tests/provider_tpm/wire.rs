@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use strongroom::providers::tpm::Tcti;
@@ -39,9 +39,16 @@ impl Wire {
         let [data, control] = free_ports();
         let port = data.local_addr().unwrap().port();
         let wire = Self { tpm: Arc::new(tpm), port, passing: Arc::default() };
-        // The threads end with the process, and hold nothing that outlives it but the TPM.
-        let (for_data, upstream) = (wire.clone(), wire.tpm.port);
-        thread::spawn(move || data.incoming().flatten().for_each(|client| for_data.serve(client)));
+        // The threads end with the process and must not keep the TPM from being dropped before.
+        let (tpm, passing) = (Arc::downgrade(&wire.tpm), Arc::clone(&wire.passing));
+        let upstream = wire.tpm.port;
+        thread::spawn(move || {
+            for client in data.incoming().flatten() {
+                // A client that goes away is the end of a conversation.
+                let _ = converse(&client, &tpm, upstream, &passing);
+                let _ = client.shutdown(Shutdown::Both);
+            }
+        });
         thread::spawn(move || pass_on(control, upstream + 1));
         wire
     }
@@ -65,36 +72,36 @@ impl Wire {
     pub fn heard(&self) -> Vec<u8> {
         self.passing.lock().unwrap().heard.clone()
     }
+}
 
-    fn serve(&self, client: TcpStream) {
-        // A client that goes away is the end of a conversation.
-        let _ = self.converse(&client);
-        let _ = client.shutdown(Shutdown::Both);
-    }
-
-    fn converse(&self, mut client: &TcpStream) -> io::Result<()> {
-        let mut tpm = TcpStream::connect(("127.0.0.1", self.tpm.port))?;
-        loop {
-            let command = read_message(&mut client)?;
-            let (nth, cut) = {
-                let mut passing = self.passing.lock().unwrap();
-                passing.heard.extend(&command);
-                passing.commands += 1;
-                (passing.commands - 1, passing.cut)
-            };
-            if cut == Some(At::Before(nth)) {
-                self.tpm.cut();
-                return Ok(());
-            }
-            tpm.write_all(&command)?;
-            let answer = read_message(&mut tpm)?;
-            if cut == Some(At::After(nth)) {
-                self.tpm.cut();
-                return Ok(());
-            }
-            self.passing.lock().unwrap().heard.extend(&answer);
-            client.write_all(&answer)?;
+fn converse(
+    mut client: &TcpStream,
+    power: &Weak<Swtpm>,
+    port: u16,
+    passing: &Mutex<Passing>,
+) -> io::Result<()> {
+    let mut tpm = TcpStream::connect(("127.0.0.1", port))?;
+    let cut_now = || power.upgrade().map(|tpm| tpm.cut());
+    loop {
+        let command = read_message(&mut client)?;
+        let (nth, cut) = {
+            let mut passing = passing.lock().unwrap();
+            passing.heard.extend(&command);
+            passing.commands += 1;
+            (passing.commands - 1, passing.cut)
+        };
+        if cut == Some(At::Before(nth)) {
+            cut_now();
+            return Ok(());
         }
+        tpm.write_all(&command)?;
+        let answer = read_message(&mut tpm)?;
+        if cut == Some(At::After(nth)) {
+            cut_now();
+            return Ok(());
+        }
+        passing.lock().unwrap().heard.extend(&answer);
+        client.write_all(&answer)?;
     }
 }
 
