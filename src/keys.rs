@@ -44,6 +44,8 @@ pub(crate) use keyring::DataKey;
 pub(crate) use keyring::Keyring;
 #[cfg(feature = "testkit")]
 pub(crate) use passphrase::kdf_runs;
+#[cfg(feature = "tpm")]
+pub(crate) use passphrase::{PIN_COST, pin_value};
 pub(crate) use slots::list as list_slots;
 pub(crate) use terms::Terms;
 

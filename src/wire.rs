@@ -56,6 +56,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// All that is left.
+    #[cfg(feature = "tpm")]
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The end of the record; anything left over is a mistake in the decoder's own table.
     pub(crate) fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed("too long")) }

@@ -13,7 +13,7 @@ const FLOORS: &str =
     "units locks events crew / layout wire error holes / secret siv random clock medium /
     crypto anchor drafts / format / keys / store / backend admin rotation verify inspect prove providers /
     database / builder / salvage testkit / convert backup";
-/// Outside crates and the files or rooms that may name them; `*` is all of them.
+/// Outside crates and the files, folders or rooms that may name them; `*` is all of them.
 const DOORS: &str =
     "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
     getrandom: random.rs; memmap2: secret.rs medium/map.rs; forkguard: secret/origin.rs; rustix: medium/file.rs secret

@@ -124,15 +124,37 @@ impl Passphrase {
             None => calibrate(limits)?,
             Some(cost) => cost,
         };
-        let too_cheap = cost.memory_kib < COST_FLOOR.memory_kib
-            || cost.passes < COST_FLOOR.passes
-            || cost.lanes < COST_FLOOR.lanes;
-        if too_cheap {
-            return Err(OpenError::KdfTooCheap);
-        }
+        check_floor(cost)?;
         limits.check(cost)?;
         Ok(cost)
     }
+}
+
+fn check_floor(cost: KdfCost) -> Result<(), OpenError> {
+    let too_cheap = cost.memory_kib < COST_FLOOR.memory_kib
+        || cost.passes < COST_FLOOR.passes
+        || cost.lanes < COST_FLOOR.lanes;
+    if too_cheap { Err(OpenError::KdfTooCheap) } else { Ok(()) }
+}
+
+/// What a PIN costs unless told otherwise: where calibration of a passphrase starts. The chip
+/// counts attempts; this is for a chip that was opened.
+#[cfg(feature = "tpm")]
+pub(crate) const PIN_COST: KdfCost = COST_BASE;
+
+/// The authorisation value that a chip is given in a PIN's place. The cost may be a file's claim.
+///
+/// # Errors
+/// A cost below the floor or above [`KdfLimits::default`], or memory that the system doesn't have.
+#[cfg(feature = "tpm")]
+pub(crate) fn pin_value(
+    pin: &[u8],
+    salt: &[u8; 32],
+    cost: KdfCost,
+) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+    check_floor(cost)?;
+    KdfLimits::default().check(cost)?;
+    argon2id(pin, salt, cost)
 }
 
 /// Argon2id version 0x13, 32 bytes out. The working memory is asked for politely, so that a cost

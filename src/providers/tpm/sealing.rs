@@ -1,0 +1,174 @@
+//! Sealing and unsealing of a few bytes: a keyed-hash object under a storage key, with an
+//! authorisation value that the TPM counts wrong attempts at, and a policy over PCRs if asked.
+//!
+//! policy = PolicyAuthValue(PolicyPCR(zeros, SHA-256 of the PCRs)), TPM 2.0 part 3, 23.7 and 23.17.
+
+use tss_esapi::attributes::ObjectAttributesBuilder;
+use tss_esapi::constants::SessionType;
+use tss_esapi::handles::KeyHandle;
+use tss_esapi::handles::PersistentTpmHandle;
+use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
+use tss_esapi::interface_types::dynamic_handles::Persistent;
+use tss_esapi::interface_types::resource_handles::Provision;
+use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
+use tss_esapi::structures::{
+    Digest, KeyedHashScheme, PcrSelectionList, PcrSlot, Private, Public, PublicBuilder,
+    PublicKeyedHashParameters, SensitiveData,
+};
+use zeroize::Zeroizing;
+
+use super::answer::Asked;
+use super::connection::{Connection, Cover, StorageKey, auth_value, storage_template};
+use super::sealed::{Parent, Pcrs};
+use crate::ProviderError;
+
+/// A sealed object, as the TPM gave it.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) policy: [u8; 32],
+    pub(super) unique: [u8; 32],
+    pub(super) private: Vec<u8>,
+}
+
+fn public(pcrs: Pcrs, policy: [u8; 32], unique: &[u8]) -> tss_esapi::Result<Public> {
+    // With PCRs the authorisation value is good only together with them. `no_da` stays off: that
+    // is what makes a short PIN worth something.
+    let attributes = ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_user_with_auth(pcrs.is_empty())
+        .build()?;
+    let policy = if pcrs.is_empty() { &[][..] } else { &policy[..] };
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::KeyedHash)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_auth_policy(Digest::try_from(policy)?)
+        .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
+        .with_keyed_hash_unique_identifier(Digest::try_from(unique)?)
+        .build()
+}
+
+fn selection(pcrs: Pcrs) -> tss_esapi::Result<PcrSelectionList> {
+    let slots: Vec<PcrSlot> = pcrs.bits().map(PcrSlot::try_from).collect::<Result<_, _>>()?;
+    PcrSelectionList::builder().with_selection(HashingAlgorithm::Sha256, &slots).build()
+}
+
+fn digest(bytes: &[u8]) -> Result<[u8; 32], ProviderError> {
+    let wrong = |_| ProviderError::Unavailable("it answered with a digest of wrong length".into());
+    bytes.try_into().map_err(wrong)
+}
+
+impl Connection {
+    /// # Errors
+    /// What the answers mean.
+    pub(super) fn seal(
+        &mut self,
+        parent: StorageKey,
+        pcrs: Pcrs,
+        auth: &[u8],
+        data: &[u8],
+    ) -> Result<Object, ProviderError> {
+        let policy = if pcrs.is_empty() { [0; 32] } else { self.policy_of_now(parent, pcrs)? };
+        let auth = auth_value(auth)?;
+        let session = self.session(Some(parent.handle), SessionType::Hmac)?;
+        let created = self.ask_in((session, Cover::Both), Asked::Seal, |context| {
+            let data = SensitiveData::try_from(data)?;
+            let public = public(pcrs, policy, &[])?;
+            context.create(parent.handle, public, Some(auth), Some(data), None, None)
+        })?;
+        let Public::KeyedHash { unique, .. } = created.out_public else {
+            return Err(ProviderError::Unavailable("it made something else".to_owned()));
+        };
+        let private = created.out_private.value().to_vec();
+        Ok(Object { policy, unique: digest(unique.value())?, private })
+    }
+
+    /// # Errors
+    /// [`ProviderError::Damaged`] for what is not a sealed object of this parent,
+    /// [`ProviderError::Wrong`], [`ProviderError::LockedOut`], [`ProviderError::Denied`] where the
+    /// PCRs are others; or what the answers mean.
+    pub(super) fn unseal(
+        &mut self,
+        parent: StorageKey,
+        pcrs: Pcrs,
+        auth: &[u8],
+        object: &Object,
+    ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        let auth = auth_value(auth)?;
+        let session = self.session(Some(parent.handle), SessionType::Hmac)?;
+        let loaded = self.ask_in((session, Cover::Command), Asked::Load, |context| {
+            let private = Private::try_from(object.private.as_slice())?;
+            let public = public(pcrs, object.policy, &object.unique)?;
+            context.load(parent.handle, private, public)
+        })?;
+        let session = match pcrs.is_empty() {
+            true => session,
+            false => {
+                let policy = self.session(Some(parent.handle), SessionType::Policy)?;
+                self.extend_policy(policy, pcrs)?;
+                policy
+            }
+        };
+        self.ask(Asked::Load, |context| context.tr_set_auth(loaded.into(), auth))?;
+        let data = self.ask_in((session, Cover::Answer), Asked::Unseal, |context| {
+            context.unseal(loaded.into())
+        })?;
+        Ok(Zeroizing::new(data.value().to_vec()))
+    }
+
+    fn policy_of_now(&mut self, parent: StorageKey, pcrs: Pcrs) -> Result<[u8; 32], ProviderError> {
+        let trial = self.session(Some(parent.handle), SessionType::Trial)?;
+        self.extend_policy(trial, pcrs)?;
+        let policy = self.ask(Asked::Seal, |context| {
+            context.policy_get_digest(PolicySession::try_from(trial)?)
+        })?;
+        digest(policy.value())
+    }
+
+    fn extend_policy(&mut self, session: AuthSession, pcrs: Pcrs) -> Result<(), ProviderError> {
+        self.ask(Asked::Seal, |context| {
+            let session = PolicySession::try_from(session)?;
+            // An empty digest: as the PCRs are now.
+            context.policy_pcr(session, Digest::default(), selection(pcrs)?)?;
+            context.policy_auth_value(session)
+        })
+    }
+
+    /// Makes a random storage key beneath the primary and keeps it at a handle. Its private half is
+    /// nowhere else: nothing brings it back once it is taken away there.
+    ///
+    /// # Errors
+    /// [`ProviderError::Denied`] where something is at the handle; or what the answers mean.
+    pub(super) fn make_key(&mut self, handle: u32) -> Result<(), ProviderError> {
+        let primary = self.parent(Parent::Primary)?;
+        let session = self.session(Some(primary.handle), SessionType::Hmac)?;
+        let made: KeyHandle = self.ask_in((session, Cover::Both), Asked::Seal, |context| {
+            let template = storage_template()?;
+            let key = context.create(primary.handle, template, None, None, None, None)?;
+            context.load(primary.handle, key.out_private, key.out_public)
+        })?;
+        self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
+            let handle = Persistent::Persistent(PersistentTpmHandle::new(handle)?);
+            context.evict_control(Provision::Owner, made.into(), handle)
+        })?;
+        Ok(())
+    }
+
+    /// Takes away the key at a handle; nothing happens where there is none.
+    ///
+    /// # Errors
+    /// What the answers mean.
+    pub(super) fn destroy_key(&mut self, handle: u32) -> Result<(), ProviderError> {
+        let key = match self.persistent(handle) {
+            Err(ProviderError::NoKey(_)) => return Ok(()),
+            found => found?,
+        };
+        let session = self.session(None, SessionType::Hmac)?;
+        self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
+            let handle = Persistent::Persistent(PersistentTpmHandle::new(handle)?);
+            context.evict_control(Provision::Owner, key, handle)
+        })?;
+        Ok(())
+    }
+}
