@@ -12,7 +12,7 @@ use std::path::Path;
 const FLOORS: &str =
     "units locks events crew / layout wire error holes / secret siv random clock medium /
     crypto anchor drafts / format / keys / store / backend admin rotation verify inspect prove providers /
-    database / builder / salvage testkit / convert backup";
+    database / builder / salvage testkit / convert backup / bin";
 /// Outside crates and the files or rooms that may name them; `*` is all of them.
 const DOORS: &str =
     "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
@@ -20,7 +20,7 @@ const DOORS: &str =
     siv/kernel/tests/guard_pages.rs;
     crc32fast: format/header.rs anchor/record.rs; shuttle: locks.rs;
     redb: lib.rs error backend.rs database.rs builder.rs verify/trees.rs salvage testkit
-    convert backup; tracing: events.rs; aes: ; polyval: ;
+    convert backup bin; tracing: events.rs; aes: ; polyval: ;
     cryptoki: providers/pkcs11.rs providers/pkcs11; tss_esapi: providers/tpm.rs providers/tpm;
     ureq: providers/kms.rs; rustls: providers/kms.rs; serde_json: providers bin; base64ct: providers bin;
     clap: bin; clap_complete: bin; clap_mangen: bin; rpassword: bin";
