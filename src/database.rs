@@ -371,6 +371,26 @@ impl ReadOnlyDatabase {
         Ok(self.store.checkpoint_token()?)
     }
 
+    /// The slot that a credential opens, expired or not: see [`Database::test_credential`].
+    ///
+    /// # Errors
+    /// [`OpenError::WrongKey`] where it opens none.
+    pub fn test_credential(
+        &self,
+        credential: &dyn Credential,
+        hint: SlotHint,
+    ) -> Result<SlotInfo, OpenError> {
+        self.store.slot_of(credential, hint)
+    }
+
+    /// A copy of the header: see [`Database::header_backup`].
+    ///
+    /// # Errors
+    /// The store can't be used any more.
+    pub fn header_backup(&self) -> Result<Vec<u8>, KeyError> {
+        Ok(self.store.header_backup()?)
+    }
+
     /// [`Database::verify`] of a database that is open for reading only.
     ///
     /// # Errors

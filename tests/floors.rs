@@ -23,7 +23,7 @@ const DOORS: &str =
     convert backup bin; tracing: events.rs; aes: ; polyval: ;
     cryptoki: providers/pkcs11.rs providers/pkcs11; tss_esapi: providers/tpm.rs providers/tpm;
     ureq: providers/kms.rs; rustls: providers/kms.rs; serde_json: providers bin; base64ct: providers bin;
-    clap: bin; clap_complete: bin; clap_mangen: bin; rpassword: bin";
+    clap: bin; clap_complete: bin; clap_mangen: bin; rpassword: bin; signal_hook: bin";
 const LINES_MAX: usize = 600;
 
 fn rust_files(folder: &Path) -> Vec<String> {

@@ -3,7 +3,9 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, status};
+use crate::commands::{
+    backup, compact, create, decrypt, encrypt, key, restore, revoke, rotate, salvage, status,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -103,4 +105,14 @@ pub(crate) enum ProgressMode {
 pub(crate) enum Verb {
     Create(create::Create),
     Status(status::Status),
+    #[command(subcommand)]
+    Key(key::Key),
+    Rotate(rotate::Rotate),
+    Revoke(revoke::Revoke),
+    Encrypt(encrypt::Encrypt),
+    Decrypt(decrypt::Decrypt),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Salvage(salvage::Salvage),
+    Compact(compact::Compact),
 }

@@ -151,6 +151,14 @@ impl CredentialArgs {
 }
 
 impl NewCredentialArgs {
+    /// Whether anything is said of a new key.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { new_key_file, new_generated_key_file, .. } = self;
+        let file = new_key_file.is_some() || new_generated_key_file.is_some();
+        let told = self.new_passphrase_fd.is_some() || self.new_key_env.is_some();
+        file || told || self.kdf.cost().is_some()
+    }
+
     /// The credential of a new slot; `prompt` is asked for twice where it is nowhere else.
     pub(crate) fn make(
         &self,

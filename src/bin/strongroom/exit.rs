@@ -40,12 +40,14 @@ pub(crate) enum Exit {
     Refused = 13,
     /// `prove` found what may be plaintext.
     Plaintext = 14,
+    /// Ctrl-C or SIGTERM, and a verb that stopped where it can go on: 128 + SIGINT.
+    Interrupted = 130,
     /// The reader of a pipe is gone: 128 + SIGPIPE, as of a program that the signal ends.
     OutputClosed = 141,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Other,
         Self::Usage,
         Self::WrongKey,
@@ -60,6 +62,7 @@ impl Exit {
         Self::Unavailable,
         Self::Refused,
         Self::Plaintext,
+        Self::Interrupted,
         Self::OutputClosed,
     ];
 
@@ -84,6 +87,7 @@ impl Exit {
             Self::Unavailable => "unavailable",
             Self::Refused => "refused",
             Self::Plaintext => "plaintext",
+            Self::Interrupted => "interrupted",
             Self::OutputClosed => "output_closed",
         }
     }

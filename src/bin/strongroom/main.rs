@@ -5,11 +5,13 @@
 //! standard output and everything else to standard error (`output`). One file a verb, in
 //! `commands`.
 
+mod administration;
 mod args;
 mod commands;
 mod credential;
 mod exit;
 mod failure;
+mod interrupt;
 mod open;
 mod output;
 mod progress;

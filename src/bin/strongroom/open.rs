@@ -86,12 +86,17 @@ impl OpenArgs {
 
     /// Opens the file for writing, after a crash as well.
     pub(crate) fn writing(&self) -> Result<Database, Failure> {
+        Ok(self.writing_with_key()?.0)
+    }
+
+    /// The same, with the credential that opened it.
+    pub(crate) fn writing_with_key(&self) -> Result<(Database, Box<dyn Credential>), Failure> {
         let builder = self.builder()?;
         if strongroom::inspect(&self.file)?.in_use {
             return Err(OpenError::AlreadyOpen.into());
         }
         let key = self.key()?;
-        Ok(builder.open(&self.file, &*key)?)
+        Ok((builder.open(&self.file, &*key)?, key))
     }
 }
 
@@ -151,6 +156,13 @@ impl Reading {
         Ok(match self {
             Self::ReadOnly(db) => db.checkpoint_token()?,
             Self::Recovered(db) => db.checkpoint_token()?,
+        })
+    }
+
+    pub(crate) fn header_backup(&self) -> Result<Vec<u8>, Failure> {
+        Ok(match self {
+            Self::ReadOnly(db) => db.header_backup()?,
+            Self::Recovered(db) => db.header_backup()?,
         })
     }
 
