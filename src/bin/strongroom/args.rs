@@ -3,7 +3,10 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, status};
+use crate::commands::{
+    bench, completions, create, del, dump, get, inspect, load, man, prove, put, scan, shell,
+    status, tables, verify,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -102,5 +105,19 @@ pub(crate) enum ProgressMode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Create(create::Create),
+    Inspect(inspect::Inspect),
     Status(status::Status),
+    Verify(verify::Verify),
+    Prove(prove::Prove),
+    Tables(tables::Tables),
+    Get(get::Get),
+    Put(put::Put),
+    Del(del::Del),
+    Scan(scan::Scan),
+    Load(load::Load),
+    Dump(dump::Dump),
+    Shell(shell::Shell),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
 }

@@ -1,7 +1,21 @@
 //! One file a verb: its arguments, its help text and what it does.
 
+pub(crate) mod bench;
+pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod del;
+pub(crate) mod dump;
+pub(crate) mod get;
+pub(crate) mod inspect;
+pub(crate) mod load;
+pub(crate) mod man;
+pub(crate) mod prove;
+pub(crate) mod put;
+pub(crate) mod scan;
+pub(crate) mod shell;
 pub(crate) mod status;
+pub(crate) mod tables;
+pub(crate) mod verify;
 
 use crate::args::Verb;
 use crate::failure::Failure;
@@ -10,6 +24,20 @@ use crate::output::Output;
 pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
     match verb {
         Verb::Create(verb) => verb.run(out),
+        Verb::Inspect(verb) => verb.run(out),
         Verb::Status(verb) => verb.run(out),
+        Verb::Verify(verb) => verb.run(out),
+        Verb::Prove(verb) => verb.run(out),
+        Verb::Tables(verb) => verb.run(out),
+        Verb::Get(verb) => verb.run(out),
+        Verb::Put(verb) => verb.run(out),
+        Verb::Del(verb) => verb.run(out),
+        Verb::Scan(verb) => verb.run(out),
+        Verb::Load(verb) => verb.run(out),
+        Verb::Dump(verb) => verb.run(out),
+        Verb::Shell(verb) => verb.run(out),
+        Verb::Bench(verb) => verb.run(out),
+        Verb::Completions(verb) => verb.run(out),
+        Verb::Man(verb) => verb.run(out),
     }
 }

@@ -151,6 +151,7 @@ impl CredentialArgs {
 }
 
 impl NewCredentialArgs {
+    #[allow(dead_code, reason = "for the verbs that make key slots")]
     /// The credential of a new slot; `prompt` is asked for twice where it is nowhere else.
     pub(crate) fn make(
         &self,

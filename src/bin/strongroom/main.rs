@@ -6,6 +6,7 @@
 //! `commands`.
 
 mod args;
+mod cells;
 mod commands;
 mod credential;
 mod exit;
@@ -14,6 +15,7 @@ mod open;
 mod output;
 mod progress;
 mod prompt;
+mod records;
 mod shapes;
 mod wording;
 
