@@ -4,7 +4,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, compact, create, decrypt, encrypt, key, restore, revoke, rotate, salvage, status,
+    backup, bench, compact, completions, create, decrypt, del, dump, encrypt, get, inspect, key,
+    load, man, prove, put, restore, revoke, rotate, salvage, scan, shell, status, tables, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -104,7 +105,18 @@ pub(crate) enum ProgressMode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Create(create::Create),
+    Inspect(inspect::Inspect),
     Status(status::Status),
+    Verify(verify::Verify),
+    Prove(prove::Prove),
+    Tables(tables::Tables),
+    Get(get::Get),
+    Put(put::Put),
+    Del(del::Del),
+    Scan(scan::Scan),
+    Load(load::Load),
+    Dump(dump::Dump),
+    Shell(shell::Shell),
     #[command(subcommand)]
     Key(key::Key),
     Rotate(rotate::Rotate),
@@ -115,4 +127,7 @@ pub(crate) enum Verb {
     Restore(restore::Restore),
     Salvage(salvage::Salvage),
     Compact(compact::Compact),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
 }

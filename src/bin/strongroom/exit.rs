@@ -47,25 +47,6 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 16] = [
-        Self::Other,
-        Self::Usage,
-        Self::WrongKey,
-        Self::Damaged,
-        Self::RolledBack,
-        Self::InUse,
-        Self::NotFound,
-        Self::Exists,
-        Self::NotStrongroom,
-        Self::Io,
-        Self::NeedsRecovery,
-        Self::Unavailable,
-        Self::Refused,
-        Self::Plaintext,
-        Self::Interrupted,
-        Self::OutputClosed,
-    ];
-
     pub(crate) fn code(self) -> u8 {
         self as u8
     }
@@ -266,4 +247,4 @@ pub(crate) fn of_io(kind: ErrorKind) -> Exit {
 
 #[cfg(test)]
 #[path = "exit/tests.rs"]
-mod tests;
+pub(crate) mod tests;

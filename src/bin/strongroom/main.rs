@@ -7,6 +7,7 @@
 
 mod administration;
 mod args;
+mod cells;
 mod commands;
 mod credential;
 mod exit;
@@ -16,6 +17,7 @@ mod open;
 mod output;
 mod progress;
 mod prompt;
+mod records;
 mod shapes;
 mod wording;
 
