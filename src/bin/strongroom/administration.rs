@@ -105,7 +105,9 @@ impl Administered {
 /// A slot by number or, where it is none, by label.
 pub(crate) fn slot_named(slots: Vec<SlotInfo>, name: &str) -> Result<SlotInfo, Failure> {
     let number = name.parse().ok().map(SlotId);
-    let known: Vec<String> = slots.iter().map(|slot| slot.id.0.to_string()).collect();
+    let mut known: Vec<u32> = slots.iter().map(|slot| slot.id.0).collect();
+    known.sort_unstable();
+    let known: Vec<String> = known.iter().map(u32::to_string).collect();
     let fits = |slot: &SlotInfo| number.map_or(slot.label == name, |number| slot.id == number);
     slots.into_iter().find(fits).ok_or_else(|| {
         Failure::not_found(format!("there is no key slot {name}; there are {}", known.join(", ")))

@@ -1,6 +1,7 @@
 //! Why a verb failed: an error of the library, or one of the command line itself.
 
 use std::io;
+use std::path::Path;
 
 use strongroom::redb;
 use strongroom::{
@@ -44,6 +45,12 @@ impl Failure {
     /// It can't be done as things stand.
     pub(crate) fn refused(what: impl Into<String>) -> Self {
         Self::new(Exit::Refused, what)
+    }
+
+    /// The name is taken.
+    pub(crate) fn exists(path: &Path) -> Self {
+        let what = format!("{} exists, and nothing is ever replaced", path.display());
+        Self::new(Exit::Exists, what).hint("choose another name")
     }
 
     /// Input or output failed, with what was being done.

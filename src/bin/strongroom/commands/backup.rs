@@ -36,19 +36,19 @@ pub(crate) struct Backup {
     #[command(flatten)]
     open: OpenArgs,
     /// A file to make, a directory of backups (made if it ends with /), or - for standard output
-    #[arg(value_name = "TO")]
+    #[arg(value_name = "TO", help_heading = None)]
     to: PathBuf,
     /// Only what has changed since this backup, or since the end of one that --save-end saved
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = None)]
     parent: Option<PathBuf>,
     /// Save the end of the backup, which is all that the next increment needs of it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = None)]
     save_end: Option<PathBuf>,
     /// Go on over pages that don't open; a restore says whether they were in use
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     allow_unreadable: bool,
     /// Memory for pages that are overwritten before they are copied
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = None)]
     memory: u64,
 }
 
@@ -113,9 +113,7 @@ impl Backup {
                 }
                 _ => Ok(()),
             },
-            Place::File(path) if path.symlink_metadata().is_ok() => {
-                Err(strongroom::BackupError::TargetExists(path.to_owned()).into())
-            }
+            Place::File(path) if path.symlink_metadata().is_ok() => Err(Failure::exists(path)),
             _ => Ok(()),
         }
     }

@@ -26,16 +26,16 @@ pub(crate) struct Decrypt {
     #[command(flatten)]
     open: OpenArgs,
     /// The plain file to make
-    #[arg(required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(required_unless_present = "in_place", conflicts_with = "in_place", help_heading = None)]
     plain: Option<PathBuf>,
     /// Put the plain file in the encrypted one's place; wants room for both
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     in_place: bool,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     dry_run: bool,
     /// Leave out redb's check of every page of the copy
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     no_check: bool,
 }
 

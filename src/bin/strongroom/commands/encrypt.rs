@@ -33,16 +33,16 @@ pub(crate) struct Encrypt {
     /// The plain redb file
     plain: PathBuf,
     /// The encrypted file to make
-    #[arg(required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(required_unless_present = "in_place", conflicts_with = "in_place", help_heading = None)]
     room: Option<PathBuf>,
     /// Put the encrypted file in the plain one's place; wants room for both
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     in_place: bool,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     dry_run: bool,
     /// Leave out redb's check of every page of the plain file
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     no_check: bool,
     #[command(flatten)]
     key: KeyArgs,

@@ -9,6 +9,7 @@ use strongroom::{Builder, KdfLimits};
 
 use crate::administration::NewKey;
 use crate::credential::{CredentialArgs, NewCredentialArgs};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, size};
 
@@ -32,13 +33,13 @@ Examples:
   strongroom restore copy.room backups/ --rekey                asks for the old key, then a new one")]
 pub(crate) struct Restore {
     /// The file to make
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", help_heading = None)]
     target: PathBuf,
     /// A directory of backups, or backup files, the full one first
-    #[arg(value_name = "FROM", required = true)]
+    #[arg(value_name = "FROM", required = true, help_heading = None)]
     from: Vec<PathBuf>,
     /// Of a directory, the last backup to restore, counted from 0
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = None)]
     until: Option<usize>,
     #[command(flatten)]
     credential: CredentialArgs,
@@ -61,7 +62,7 @@ impl Restore {
         }
         // Before anybody types a passphrase in vain.
         if self.target.symlink_metadata().is_ok() {
-            return Err(strongroom::BackupError::TargetExists(self.target).into());
+            return Err(Failure::exists(&self.target));
         }
         let chain = self.chain()?;
         let key = self.credential.read("Passphrase")?;
@@ -76,6 +77,11 @@ impl Restore {
         };
         let done = backup::restore(chain, &self.target, &*key, &options).map_err(Failure::from);
         progress.end();
+        if let (Err(failure), [_, _, ..]) = (&done, self.from.as_slice())
+            && matches!(failure.exit(), Exit::Refused | Exit::Damaged | Exit::NotFound)
+        {
+            out.remark(self.numbered());
+        }
         let done = match &new {
             Some(new) => new.keep_if(done)?,
             None => done?,
@@ -106,6 +112,14 @@ impl Restore {
             out.remark("it opens with the credentials of its day, also with those revoked since");
         }
         Ok(())
+    }
+
+    // Errors say which of the chain by its number.
+    fn numbered(&self) -> String {
+        let numbered = self.from.iter().enumerate();
+        let each: Vec<String> =
+            numbered.map(|(number, path)| format!("{number} is {}", path.display())).collect();
+        format!("of the backups as they were named, {}", each.join(", "))
     }
 
     fn chain(&self) -> Result<Chain, Failure> {

@@ -32,18 +32,18 @@ pub(crate) struct Revoke {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT")]
+    #[arg(value_name = "SLOT", help_heading = None)]
     which: String,
     /// Replace the data key, too: every page is sealed anew
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     rotate: bool,
     /// Of an admin slot: keep another slot, whose credential is asked for, or found where it is
     /// said: SLOT=ask, SLOT=recovery-code, SLOT=key-file:FILE, SLOT=passphrase-fd:N,
     /// SLOT=key-env:NAME
-    #[arg(long, value_name = "SLOT=WHERE")]
+    #[arg(long, value_name = "SLOT=WHERE", help_heading = None)]
     keep: Vec<String>,
     /// Of an admin slot: drop all slots that are not kept
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     drop_others: bool,
 }
 

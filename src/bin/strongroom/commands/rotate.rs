@@ -46,20 +46,20 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     open: OpenArgs,
     /// At most so many bytes of pages a second: 500K, 20M, 1G
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", help_heading = None)]
     throttle: Option<Rate>,
     /// Where the file is in use, wait for it instead of failing; another `strongroom rotate` is
     /// watched to its end
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     wait: bool,
     /// Make a new key even if a rotation is unfinished: after a revocation
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     anew: bool,
     /// Let redb check every page first, which tells unused pages that a crash left from damage
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     check: bool,
     /// Go on without pages that don't open: they stay unreadable for good
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     give_up_unreadable: bool,
     #[command(flatten)]
     other: OtherArgs,

@@ -38,13 +38,13 @@ pub(crate) struct Salvage {
     #[command(flatten)]
     open: OpenArgs,
     /// The file to make
-    #[arg(value_name = "NEW")]
+    #[arg(value_name = "NEW", help_heading = None)]
     target: PathBuf,
     /// Make a plain redb file, in the clear
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     plain: bool,
     /// In which form to save
-    #[arg(long = "as", value_name = "FORM", default_value = "auto")]
+    #[arg(long = "as", value_name = "FORM", default_value = "auto", help_heading = None)]
     form: Form,
     /// Ask for a new passphrase for the new file
     #[arg(long, help_heading = "New key", group = "new_credential")]
@@ -71,7 +71,7 @@ impl Salvage {
         }
         // Before anybody types a passphrase in vain. Not `inspect`ed: the header may be damaged.
         if self.target.symlink_metadata().is_ok() {
-            return Err(strongroom::OpenError::AlreadyExists(self.target).into());
+            return Err(Failure::exists(&self.target));
         }
         if self.open.file.symlink_metadata().is_err() {
             return Err(strongroom::OpenError::NotFound(self.open.file).into());

@@ -32,7 +32,7 @@ pub(crate) struct ExportHeader {
     #[command(flatten)]
     read: ReadArgs,
     /// The file to make, 32 KiB; `-` is standard output. Nothing is ever replaced
-    #[arg(value_name = "BACKUP")]
+    #[arg(value_name = "BACKUP", help_heading = None)]
     to: PathBuf,
 }
 
@@ -43,7 +43,7 @@ impl ExportHeader {
             return Err(Failure::usage("a header backup is not for a terminal: name a file"));
         }
         if !to_stdout && self.to.symlink_metadata().is_ok() {
-            return Err(OpenError::AlreadyExists(self.to).into());
+            return Err(Failure::exists(&self.to));
         }
         let db = self.read.reading()?;
         let header = db.header_backup()?;
@@ -89,10 +89,10 @@ pub(crate) struct RestoreHeader {
     #[command(flatten)]
     open: OpenArgs,
     /// The header backup
-    #[arg(value_name = "BACKUP")]
+    #[arg(value_name = "BACKUP", help_heading = None)]
     backup: PathBuf,
     /// Accept a header that is older than what the file has seen
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     turn_back: bool,
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct RecoverHeader {
     #[command(flatten)]
     open: OpenArgs,
     /// Accept a header that is older than what the file has seen
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     turn_back: bool,
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let db = self.read.reading()?;
-        let status = db.key_status();
+        let mut status = db.key_status();
+        status.slots.sort_by_key(|slot| slot.id.0);
         db.close()?;
         if out.is_json() {
             let slots: Vec<Value> = status.slots.iter().map(shapes::slot_json).collect();

@@ -32,16 +32,16 @@ pub(crate) struct Recovery {
     #[command(flatten)]
     administration: Administration,
     /// Write the code to this file descriptor, one line, instead of the terminal
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = None)]
     to_fd: Option<u32>,
     /// Don't ask to have it typed back
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     no_check: bool,
     /// Its holder reads and writes data, and changes no key slots
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     data_only: bool,
     /// The slot's label
-    #[arg(long, value_name = "TEXT", default_value = "recovery")]
+    #[arg(long, value_name = "TEXT", default_value = "recovery", help_heading = None)]
     label: String,
 }
 

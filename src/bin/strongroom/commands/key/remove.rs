@@ -2,7 +2,6 @@
 
 use clap::Args;
 use serde_json::json;
-use strongroom::Role;
 
 use crate::administration::Administration;
 use crate::failure::Failure;
@@ -22,29 +21,34 @@ pub(crate) struct Remove {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT")]
+    #[arg(value_name = "SLOT", help_heading = None)]
     which: String,
+    /// Also the slot whose credential you give here
+    #[arg(long, help_heading = None)]
+    even_mine: bool,
 }
 
 impl Remove {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let administered = self.administration.begin()?;
         let slot = administered.slot(&self.which)?;
+        if !self.even_mine && administered.own_slot()?.id == slot.id {
+            return Err(Failure::refused(format!(
+                "slot {} is the one that you came with: its credential would open the file no more",
+                slot.id.0
+            ))
+            .hint("come with another administrator's credential, or say --even-mine"));
+        }
         let mut session = administered.session()?;
         session.remove(slot.id)?;
         drop(session);
         administered.db.close()?;
         let removed = json!({ "removed": shapes::slot_json(&slot) });
         out.done(&removed, format_args!("removed {}", shapes::slot_line(&slot)))?;
-        let whose = match slot.role {
-            Role::Admin => "could administer the file and",
-            Role::Data => "",
-        };
-        out.remark(format_args!(
-            "if somebody else has known this credential, who {whose}{}may have kept the keys behind \
-             it: `strongroom revoke` is what takes them from him",
-            if whose.is_empty() { "" } else { " " }
-        ));
+        out.remark(
+            "who else has known that credential may have kept the keys behind it, which `strongroom \
+             revoke` would have replaced",
+        );
         Ok(())
     }
 }

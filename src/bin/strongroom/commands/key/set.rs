@@ -21,13 +21,13 @@ pub(crate) struct Set {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT")]
+    #[arg(value_name = "SLOT", help_heading = None)]
     which: String,
     /// Its new label, up to 32 bytes; '' is none
-    #[arg(long, value_name = "TEXT", required_unless_present = "not_after")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "not_after", help_heading = None)]
     label: Option<String>,
     /// The last day, moment or number of days that it is good for, or `never`
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", help_heading = None)]
     not_after: Option<String>,
 }
 

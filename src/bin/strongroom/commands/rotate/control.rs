@@ -47,14 +47,13 @@ impl Order {
 }
 
 /// How far a rotation is, as it says itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) state: String,
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) pages_done: u64,
     pub(super) pages_total: u64,
-    pub(super) bytes_per_second: f64,
     pub(super) seconds_left: Option<u64>,
 }
 
@@ -75,7 +74,6 @@ impl Answer {
             to: progress.to.0.into(),
             pages_done: progress.pages_done,
             pages_total: progress.pages_total,
-            bytes_per_second: progress.bytes_per_second,
             seconds_left: progress.time_left.map(|left| left.as_secs()),
         }
     }
@@ -87,7 +85,6 @@ impl Answer {
             "to": self.to,
             "pages_done": self.pages_done,
             "pages_total": self.pages_total,
-            "bytes_per_second": self.bytes_per_second.round(),
             "seconds_left": self.seconds_left,
         })
     }
@@ -104,7 +101,6 @@ impl Answer {
             to: number("to")?,
             pages_done: number("pages_done")?,
             pages_total: number("pages_total")?,
-            bytes_per_second: value.get("bytes_per_second")?.as_f64()?,
             seconds_left: number("seconds_left"),
         })
     }
@@ -112,17 +108,14 @@ impl Answer {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { state, from, to, pages_done, pages_total, bytes_per_second, .. } = self;
+        let Self { state, from, to, pages_done, pages_total, .. } = self;
         let percent = pages_done.saturating_mul(100) / (*pages_total).max(1);
         write!(f, "{state}: data key {from} to {to}, {percent}%")?;
         write!(f, ", {pages_done} of {pages_total} pages")?;
-        if state == "running" && *bytes_per_second > 0.0 {
-            write!(f, ", {:.1} MiB/s", bytes_per_second / f64::from(1 << 20))?;
-            if let Some(left) = self.seconds_left {
-                write!(f, ", {left} s left")?;
-            }
+        match self.seconds_left {
+            Some(left) if state == "running" => write!(f, ", {left} s left"),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -231,14 +224,10 @@ mod tests {
             to: 2,
             pages_done: 50,
             pages_total: 200,
-            bytes_per_second: 1_048_576.0,
             seconds_left: Some(7),
         };
         assert_eq!(Answer::of_json(&answer.to_json()), Some(answer.clone()));
-        assert_eq!(
-            answer.to_string(),
-            "running: data key 1 to 2, 25%, 50 of 200 pages, 1.0 MiB/s, 7 s left"
-        );
+        assert_eq!(answer.to_string(), "running: data key 1 to 2, 25%, 50 of 200 pages, 7 s left");
         let mut other = answer.to_json();
         other["state"] = json!("\u{1b}[2J");
         assert_eq!(Answer::of_json(&other), None, "no text of others moves the cursor");
