@@ -44,10 +44,7 @@ pub(crate) fn open_errors() -> Vec<(OpenError, Exit)> {
         (OpenError::EmptyPassphrase, Exit::WrongKey),
         (OpenError::KeyFileNotFound(path()), Exit::NotFound),
         (OpenError::KeyFileLength { found: 3 }, Exit::WrongKey),
-        (
-            OpenError::KdfTooExpensive { memory_kib: 1, passes: 1, lanes: 1 },
-            Exit::Refused,
-        ),
+        (OpenError::KdfTooExpensive { memory_kib: 1, passes: 1, lanes: 1 }, Exit::Refused),
         (OpenError::KdfTooCheap, Exit::Refused),
         (OpenError::MemoryNotLocked { limit_bytes: None }, Exit::Refused),
         (OpenError::RolledBack { found, expected }, Exit::RolledBack),
@@ -55,10 +52,7 @@ pub(crate) fn open_errors() -> Vec<(OpenError, Exit)> {
         (OpenError::RepairAborted, Exit::Refused),
         (OpenError::Corrupted("a tree".to_owned()), Exit::Damaged),
         (OpenError::TransactionInProgress, Exit::Refused),
-        (
-            OpenError::Io { doing: "reading", source: io_error(ErrorKind::NotFound) },
-            Exit::NotFound,
-        ),
+        (OpenError::Io { doing: "reading", source: io_error(ErrorKind::NotFound) }, Exit::NotFound),
         (OpenError::Io { doing: "reading", source: io_error(ErrorKind::StorageFull) }, Exit::Io),
         (OpenError::Redb(Box::new(redb::Error::PreviousIo)), Exit::Io),
     ];
@@ -174,10 +168,7 @@ pub(crate) fn backup_errors() -> Vec<(BackupError, Exit)> {
         (BackupError::Unreadable { pages: 1, first: PageNo(1) }, Exit::Damaged),
         (BackupError::CheckFailed, Exit::Damaged),
         (BackupError::Open(OpenError::WrongKey), Exit::WrongKey),
-        (
-            BackupError::Io { doing: "writing", source: io_error(ErrorKind::StorageFull) },
-            Exit::Io,
-        ),
+        (BackupError::Io { doing: "writing", source: io_error(ErrorKind::StorageFull) }, Exit::Io),
     ]
 }
 
