@@ -10,6 +10,8 @@
 
 #[path = "cli/fixtures.rs"]
 mod fixtures;
+#[path = "cli/life.rs"]
+mod life;
 #[path = "cli/sessions.rs"]
 mod sessions;
 #[path = "cli/terminal.rs"]

@@ -15,9 +15,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::STRONGROOM;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PASSPHRASE: &str = "correct horse 17";
+pub(crate) const PASSPHRASE: &str = "correct horse 17";
 
-struct Terminal {
+pub(crate) struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
     child: Child,
@@ -25,7 +25,7 @@ struct Terminal {
 
 impl Terminal {
     /// Runs strongroom on a new terminal.
-    fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -60,24 +60,29 @@ impl Terminal {
         Self { keyboard, screen, child }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
-    /// Waits until this is on the screen so many times, then types a line.
-    fn answer(&mut self, prompt: &str, times: usize, line: &str) {
+    /// Waits until this is on the screen so many times.
+    pub(crate) fn wait_for(&self, prompt: &str, times: usize) {
         let begun = Instant::now();
         while self.text().matches(prompt).count() < times {
             assert!(begun.elapsed() < PATIENCE, "no {prompt:?} in {:?}", self.text());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits for a prompt, then types a line.
+    pub(crate) fn answer(&mut self, prompt: &str, times: usize, line: &str) {
+        self.wait_for(prompt, times);
         // The prompt stands there before the echo is off; nobody types that fast.
         std::thread::sleep(Duration::from_millis(100));
         self.keyboard.write_all(format!("{line}\r").as_bytes()).unwrap();
     }
 
     /// Its exit code, and all that was on the screen.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.child.wait().unwrap().code().unwrap();
         // What was written last is on its way through the terminal.
         std::thread::sleep(Duration::from_millis(100));
@@ -85,7 +90,7 @@ impl Terminal {
     }
 }
 
-const CHEAP: [&str; 4] = ["--kdf-memory", "19", "--kdf-passes", "2"];
+pub(crate) const CHEAP: [&str; 4] = ["--kdf-memory", "19", "--kdf-passes", "2"];
 
 fn create(directory: &Path, second: &str) -> (i32, String) {
     let arguments = [&["create", "a.room"][..], &CHEAP].concat();
