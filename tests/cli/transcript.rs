@@ -106,6 +106,10 @@ fn step(command: &str, sandbox: &Path) -> Vec<String> {
     let place = sandbox.display().to_string();
     for (bytes, mark) in [(&output.stdout, ""), (&output.stderr, "2> ")] {
         let text = String::from_utf8_lossy(bytes).replace(&place, "<dir>");
+        let text = text.replace('\x1b', "<esc>");
+        // Whether it is depends on the machine's limit.
+        let text = text.replace("\"memory_locked\":false", "\"memory_locked\":true");
+        let lines_of = text.lines().filter(|line| !line.starts_with("warning: key memory is not"));
         // clap ends some lines with blanks, which no editor keeps.
         lines.extend(
             text.lines().map(|line| format!("{mark}{}", steady(line)).trim_end().to_owned()),
@@ -151,8 +155,10 @@ fn steady(line: &str) -> String {
 }
 
 fn steady_word(word: &str) -> String {
-    let tail = word.len() - word.trim_end_matches(['.', ':']).len();
-    let (core, tail) = word.split_at(word.len() - tail);
+    let core = word.trim_start_matches([':', '-']);
+    let head = &word[..word.len() - core.len()];
+    let core = core.trim_end_matches(['.', ':']);
+    let tail = &word[head.len() + core.len()..];
     let hex = |len| core.len() == len && core.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let moment = core.len() == 20 && core.ends_with('Z') && core.contains('T');
@@ -168,7 +174,7 @@ fn steady_word(word: &str) -> String {
         _ if fraction => "<fraction>",
         _ => return word.to_owned(),
     };
-    format!("{name}{tail}")
+    format!("{head}{name}{tail}")
 }
 
 #[test]

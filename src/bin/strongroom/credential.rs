@@ -24,51 +24,48 @@ const PASSES: u32 = 3;
 
 /// Where a key is. Without any of these a passphrase is asked for.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Key")]
 pub(crate) struct KeyArgs {
     /// A key file: 32 random bytes, or 64 hexadecimal digits
-    #[arg(long, value_name = "FILE", group = "credential")]
+    #[arg(long, value_name = "FILE", group = "credential", help_heading = "Key")]
     pub(crate) key_file: Option<PathBuf>,
     /// Read a passphrase, one line, from this file descriptor; 0 is standard input
-    #[arg(long, value_name = "N", group = "credential")]
+    #[arg(long, value_name = "N", group = "credential", help_heading = "Key")]
     pub(crate) passphrase_fd: Option<u32>,
     /// Take a raw key, 64 hexadecimal digits, from the environment variable of this name
-    #[arg(long, value_name = "NAME", group = "credential")]
+    #[arg(long, value_name = "NAME", group = "credential", help_heading = "Key")]
     pub(crate) key_env: Option<String>,
     /// Take a key file that others than its owner can read or write
-    #[arg(long)]
+    #[arg(long, help_heading = "Key")]
     pub(crate) allow_readable_key_file: bool,
 }
 
 /// The credential that opens a file that is there.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Key")]
 pub(crate) struct CredentialArgs {
     #[command(flatten)]
     pub(crate) key: KeyArgs,
     /// A recovery code is typed instead of a passphrase, or comes from --passphrase-fd
-    #[arg(long, conflicts_with_all = ["key_file", "key_env"])]
+    #[arg(long, conflicts_with_all = ["key_file", "key_env"], help_heading = "Key")]
     pub(crate) recovery_code: bool,
     /// The slot that the credential opens, by label or number: saves trying the others
-    #[arg(long, value_name = "SLOT")]
+    #[arg(long, value_name = "SLOT", help_heading = "Key")]
     pub(crate) slot: Option<String>,
 }
 
 /// The credential for a new key slot. Without any of these a passphrase is asked for, twice.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "New key")]
 pub(crate) struct NewCredentialArgs {
     /// A key file that is there already
-    #[arg(long, value_name = "FILE", group = "new_credential")]
+    #[arg(long, value_name = "FILE", group = "new_credential", help_heading = "New key")]
     pub(crate) new_key_file: Option<PathBuf>,
     /// Make a new key file with a random key, readable by you only
-    #[arg(long, value_name = "FILE", group = "new_credential")]
+    #[arg(long, value_name = "FILE", group = "new_credential", help_heading = "New key")]
     pub(crate) new_generated_key_file: Option<PathBuf>,
     /// Read the new passphrase, one line, from this file descriptor
-    #[arg(long, value_name = "N", group = "new_credential")]
+    #[arg(long, value_name = "N", group = "new_credential", help_heading = "New key")]
     pub(crate) new_passphrase_fd: Option<u32>,
     /// Take the new raw key, 64 hexadecimal digits, from the environment variable of this name
-    #[arg(long, value_name = "NAME", group = "new_credential")]
+    #[arg(long, value_name = "NAME", group = "new_credential", help_heading = "New key")]
     pub(crate) new_key_env: Option<String>,
     #[command(flatten)]
     pub(crate) kdf: KdfArgs,
@@ -76,14 +73,13 @@ pub(crate) struct NewCredentialArgs {
 
 /// What guessing a new passphrase shall cost.
 #[derive(Debug, Clone, Copy, Default, Args)]
-#[command(next_help_heading = "New key")]
 pub(crate) struct KdfArgs {
     /// Memory that each try at the new passphrase takes; unless given, what takes half a second
     /// on this machine, 64 MiB at least
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(19..=1024))]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(19..=1024), help_heading = "New key")]
     pub(crate) kdf_memory: Option<u32>,
     /// Passes over that memory
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=16), help_heading = "New key")]
     pub(crate) kdf_passes: Option<u32>,
 }
 

@@ -27,16 +27,15 @@ pub(crate) struct OpenArgs {
 
 /// What a file is held against besides its key.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Opening")]
 pub(crate) struct OutsideArgs {
     /// The anchor file that this file is bound to: a state that was put back is refused
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Opening")]
     pub(crate) anchor: Option<PathBuf>,
     /// Refuse a file that is older than this checkpoint token (`strongroom status --token`)
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", help_heading = "Opening")]
     pub(crate) at_least: Option<String>,
     /// The most memory that a passphrase slot may ask for, 1024 unless given
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(19..=1 << 20))]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(19..=1 << 20), help_heading = "Opening")]
     pub(crate) max_kdf_memory: Option<u32>,
 }
 

@@ -188,6 +188,11 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
 }
 
+/// So many of something: `1 table`, `2 tables`.
+pub(crate) fn count(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Seconds for people, in the largest unit that leaves two digits: `90 days`, `36 hours`.
 pub(crate) fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3600, "hours"), (60, "minutes")];
@@ -248,6 +253,7 @@ mod tests {
     fn sizes_spans_and_moments() {
         assert_eq!([size(0), size(1023), size(1024)], ["0 bytes", "1023 bytes", "1.0 KiB"]);
         assert_eq!([size(1 << 30), size(u64::MAX)], ["1.0 GiB", "16777216.0 TiB"]);
+        assert_eq!([count(1, "slot"), count(0, "slot")], ["1 slot", "0 slots"]);
         assert_eq!([span(0), span(119), span(120)], ["0 seconds", "119 seconds", "2 minutes"]);
         assert_eq!([span(7200), span(90 * 86_400)], ["2 hours", "90 days"]);
         for (seconds, text) in [

@@ -7,7 +7,7 @@ use strongroom::{
     SlotInfo, SlotKind,
 };
 
-use crate::output::{moment, plain, span};
+use crate::output::{count, moment, plain, span};
 
 pub(crate) fn slot_kind(kind: SlotKind) -> &'static str {
     match kind {
@@ -116,10 +116,10 @@ pub(crate) fn policy_json(policy: &Policy) -> Value {
 
 pub(crate) fn policy_line(policy: &Policy) -> String {
     format!(
-        "policy: a data key lives {}, an old one must be gone within {}, {} slots at least",
+        "policy: a data key lives {}, an old one must be gone within {}, {} at least",
         span(policy.data_key_age_s),
         span(policy.sweep_within_s),
-        policy.slots_min
+        count(policy.slots_min.into(), "slot")
     )
 }
 

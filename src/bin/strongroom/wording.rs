@@ -5,6 +5,7 @@ use strongroom::{Error, OpenError};
 
 /// What the library says, and what the command line says instead.
 const WORDS: &[(&str, &str)] = &[
+    ("; `create` makes a new database in an existing directory, `open` never makes one", ""),
     ("`Builder::restore_header`", "`strongroom key restore-header`"),
     ("`Builder::anchor_timeout`", "the time limit"),
     ("`Builder::anchor`", "`--anchor`"),

@@ -65,10 +65,8 @@ impl Bench {
             "a sync of 4 KiB: {:.2} ms, median of {}; a commit waits for at least two",
             syncs.median_ms, syncs.count
         ))?;
-        out.line(format_args!(
-            "{} records, {} rounds      redb     strongroom  ratio",
-            self.records, self.rounds
-        ))?;
+        let head = format!("{} records, rounds: {}", self.records, self.rounds);
+        out.line(format_args!("{head:<28}{:>9}  {:>10}  ratio", "redb", "strongroom"))?;
         for ratio in &ratios {
             out.line(ratio.line())?;
         }

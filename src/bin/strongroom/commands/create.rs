@@ -37,7 +37,7 @@ pub(crate) struct Create {
     kdf: KdfArgs,
     /// Make an anchor file and bind the file to it: put it on another disk, where whoever can put
     /// the file back to an older state can't put the anchor back with it
-    #[arg(long, value_name = "FILE", help_heading = "Options")]
+    #[arg(long, value_name = "FILE")]
     new_anchor: Option<PathBuf>,
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use strongroom::{CopyLook, HeaderClaims, Inspection, RootLook};
+use strongroom::{CopyId, CopyLook, HeaderClaims, Inspection, RootLook};
 
 use crate::failure::Failure;
-use crate::output::{Output, plain};
+use crate::output::{Output, count, moment, size};
 use crate::shapes;
 
 /// Show what a file says of itself, without a key
@@ -28,9 +28,58 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let inspection = strongroom::inspect(&self.file)?;
-        let text = plain(&inspection.to_string());
-        out.either(&inspection_json(&inspection), text)
+        if out.is_json() {
+            return out.json(&inspection_json(&inspection));
+        }
+        show(&inspection, out)
     }
+}
+
+fn show(inspection: &Inspection, out: &mut Output) -> Result<(), Failure> {
+    let Inspection { file_bytes, groups_by_length, in_use, copies, roots, .. } = inspection;
+    let head = out.paint().bold("not authenticated: whoever can write the file can write this");
+    out.line(head)?;
+    let in_use = if *in_use { ", in use" } else { "" };
+    let groups = count(*groups_by_length, "group");
+    out.line(format_args!("{}, room for {groups}{in_use}", size(*file_bytes)))?;
+    for (copy, look) in CopyId::BOTH.into_iter().zip(copies) {
+        out.line(format_args!("header, {copy}: {look}"))?;
+    }
+    for (copy, look) in CopyId::BOTH.into_iter().zip(roots) {
+        let look = match look {
+            RootLook::Sealed(epoch) => format!("says data key {}", epoch.0),
+            RootLook::Blank => "zeros".to_owned(),
+            RootLook::Missing => "the file ends before it".to_owned(),
+            RootLook::Unreadable(kind) => format!("can't be read: {kind}"),
+            _ => "unknown".to_owned(),
+        };
+        out.line(format_args!("root record, {copy}: {look}"))?;
+    }
+    match inspection.header() {
+        Some(claims) => show_claims(claims, out),
+        None => out.line("no header copy is whole: no credential opens the file"),
+    }
+}
+
+fn show_claims(claims: &HeaderClaims, out: &mut Output) -> Result<(), Failure> {
+    let roles = if claims.combined_roles { "combined" } else { "split" };
+    out.line(format_args!(
+        "format version {}, file id {}, made {}, roles {roles}",
+        claims.version,
+        claims.file_id,
+        moment(claims.created)
+    ))?;
+    for slot in &claims.slots {
+        out.line(shapes::slot_line(slot))?;
+    }
+    for epoch in &claims.epochs {
+        let (state, made) = (shapes::epoch_state(epoch.state), moment(epoch.created));
+        out.line(format_args!("data key {}: {state}, made {made}", epoch.epoch.0))?;
+    }
+    for done in &claims.rotations {
+        out.line(shapes::completion_line(done))?;
+    }
+    out.line(shapes::policy_line(&claims.policy))
 }
 
 fn inspection_json(inspection: &Inspection) -> Value {

@@ -13,7 +13,7 @@ use crate::cells::{self, Cell, TableTypes};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open::OpenArgs;
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::progress::Progress;
 use crate::records;
 
@@ -90,13 +90,10 @@ impl Load {
         progress.end();
         let (stored, commits) = (loading.stored, loading.commits);
         db.close()?;
-        loaded.map_err(|failure| {
-            failure.hint(format!(
-                "{stored} records of the lines before it are stored; mend the line and load again"
-            ))
-        })?;
+        loaded.map_err(|failure| but_stored(failure, stored))?;
         let json = json!({ "records": stored, "commits": commits });
-        out.done(&json, format_args!("loaded {stored} records in {commits} commits"))
+        let (stored, commits) = (count(stored, "record"), count(commits, "commit"));
+        out.done(&json, format_args!("loaded {stored} in {commits}"))
     }
 
     // With the bytes there are, 0 where nobody knows.
@@ -155,7 +152,7 @@ impl Loading<'_> {
             let types = types.as_str().and_then(|types| types.parse().ok());
             let types: TableTypes = types.ok_or_else(|| not("\"types\" makes no sense"))?;
             if self.types_of(&table, Some(types))? != types {
-                return Err(Failure::refused(format!("table {table:?} is of other types")));
+                return Err(Failure::refused(format!("table {table:?} is there, of other types")));
             }
             self.batch.push(Line { table, item: Item::Make });
             return Ok(());
@@ -211,6 +208,17 @@ impl Loading<'_> {
         // Every line of a batch was looked at.
         let types = self.types.get(table).copied();
         types.ok_or_else(|| Failure::new(Exit::Other, "a table of unknown types"))
+    }
+}
+
+fn but_stored(failure: Failure, stored: u64) -> Failure {
+    match failure {
+        Failure::Own { exit, what, hint } => Failure::Own {
+            exit,
+            what: format!("{what} ({} before it stored)", count(stored, "record")),
+            hint: hint.or(Some("mend it and load the same lines again".to_owned())),
+        },
+        other => other,
     }
 }
 

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 use crate::open::OpenArgs;
 use crate::output::{Output, plain};
 
+/// As the library has it.
+const PATTERN_BYTES_MIN: usize = 6;
+
 /// Show, with figures, that nothing in a file is plaintext
 ///
 /// Scans every byte: no page that does not look random, redb's magic bytes nowhere, none of your
@@ -60,12 +63,14 @@ impl Prove {
             options = options.threads(threads);
         }
         for pattern in &self.pattern {
-            options = options.pattern(pattern.as_bytes());
+            options = options.pattern(long_enough(pattern.as_bytes())?);
         }
         if let Some(path) = &self.pattern_file {
             let patterns = std::fs::read(path).map_err(Failure::io("reading the patterns"))?;
             let lines = patterns.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            options = lines.fold(options, ProveOptions::pattern);
+            for pattern in lines {
+                options = options.pattern(long_enough(pattern)?);
+            }
         }
         Ok(options)
     }
@@ -76,6 +81,16 @@ impl Prove {
         let proof = builder.prove(&self.open.file, key.as_deref(), &options)?;
         out.either(&proof_json(&proof), plain(&proof.to_string()))?;
         if proof.holds() { Ok(()) } else { Err(Failure::Verdict(Exit::Plaintext)) }
+    }
+}
+
+fn long_enough(pattern: &[u8]) -> Result<&[u8], Failure> {
+    match pattern.len() {
+        PATTERN_BYTES_MIN.. => Ok(pattern),
+        found => Err(Failure::usage(format!(
+            "a pattern has {PATTERN_BYTES_MIN} bytes at least, one of those given has {found}: \
+             random bytes hold such short ones too"
+        ))),
     }
 }
 

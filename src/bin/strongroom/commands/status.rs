@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::open::{ReadArgs, Reading};
-use crate::output::{Output, size};
+use crate::output::{Output, count, size};
 use crate::shapes;
 
 /// Show a file's key slots, data keys, policy, and what is due
@@ -57,7 +57,12 @@ fn show(db: &Reading, file: &str, bytes: u64, out: &mut Output) -> Result<(), Fa
         }));
     }
     let paint = out.paint();
-    out.line(format_args!("{}: {}, {tables} tables", paint.bold(file), size(bytes)))?;
+    out.line(format_args!(
+        "{}: {}, {}",
+        paint.bold(file),
+        size(bytes),
+        count(tables as u64, "table")
+    ))?;
     let roles = if keys.split_roles { "split" } else { "combined" };
     out.line(format_args!("file id {}, roles {roles}", keys.file_id))?;
     out.line(shapes::recovery_line(&recovery))?;

@@ -10,7 +10,7 @@ use strongroom::redb::{
 use crate::cells::{self, TableLook};
 use crate::failure::Failure;
 use crate::open::ReadArgs;
-use crate::output::{Output, plain, size};
+use crate::output::{Output, count, plain, size};
 
 /// List the tables of a file: names, types, lengths, sizes
 ///
@@ -99,7 +99,8 @@ impl Row {
         let name = plain(&self.name).replace('\n', "\\n");
         let mut line = format!("{name}: {}, {} to {}", self.kind(), self.look.key, self.look.value);
         if let Some((records, stats)) = &self.measured {
-            line.push_str(&format!(", {records} records, {} stored", size(stats.stored_bytes())));
+            let (records, stored) = (count(*records, "record"), size(stats.stored_bytes()));
+            line.push_str(&format!(", {records}, {stored} stored"));
         }
         if self.look.types().is_none() {
             line.push_str(", not readable here");

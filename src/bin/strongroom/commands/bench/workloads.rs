@@ -39,7 +39,7 @@ pub(super) struct Ratio {
 impl Ratio {
     pub(super) fn line(&self) -> String {
         let Self { workload, plain_s, sealed_s, ratio } = self;
-        format!("{workload:<26}{plain_s:>9.3} s {sealed_s:>9.3} s  {ratio:>5.2}")
+        format!("{workload:<28}{plain_s:>7.3} s  {sealed_s:>8.3} s  {ratio:>5.2}")
     }
 }
 
