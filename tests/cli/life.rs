@@ -66,7 +66,7 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-const SLOW: [&str; 6] = ["rotate", "a.room", "--key-file", "k", "--throttle", "1M"];
+const SLOW: [&str; 6] = ["rotate", "a.room", "--key-file", "k", "--throttle", "512K"];
 
 /// A rotation that takes long, at work and ready to be asked.
 fn rotating(directory: &Path) -> Child {
@@ -97,7 +97,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn a_rotation_is_asked_paused_and_cancelled_by_others_and_gone_on_with() {
-    let directory = made(24);
+    let directory = made(8);
     let directory = directory.path();
     let child = rotating(directory);
     // Nobody else rotates it, or reads it; the socket is its owner's.
@@ -135,7 +135,7 @@ fn a_rotation_is_asked_paused_and_cancelled_by_others_and_gone_on_with() {
 
 #[test]
 fn ctrl_c_stops_a_rotation_with_a_clean_file_and_a_kill_with_a_sound_one() {
-    let directory = made(24);
+    let directory = made(20);
     let directory = directory.path();
     for name in ["-INT", "-TERM"] {
         let child = rotating(directory);
@@ -162,7 +162,7 @@ fn ctrl_c_stops_a_rotation_with_a_clean_file_and_a_kill_with_a_sound_one() {
 
 #[test]
 fn one_that_waits_watches_another_rotation_to_its_end() {
-    let directory = made(8);
+    let directory = made(2);
     let directory = directory.path();
     let child = rotating(directory);
     // It needs no key: the other one does the work.
@@ -212,7 +212,7 @@ fn killed_at_a_draft(directory: &Path, arguments: &[&str], ending: &str) -> bool
 
 #[test]
 fn a_conversion_backup_or_restore_that_is_killed_leaves_the_old_file_and_is_run_again() {
-    let directory = made(24);
+    let directory = made(12);
     let directory = directory.path();
     let with_key = |arguments: &[&str]| {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
@@ -254,7 +254,7 @@ fn a_conversion_backup_or_restore_that_is_killed_leaves_the_old_file_and_is_run_
 
 #[test]
 fn a_salvage_that_is_interrupted_leaves_nothing() {
-    let directory = made(48);
+    let directory = made(16);
     let directory = directory.path();
     let arguments = ["salvage", "a.room", "s.room", "--key-file", "k", "--as", "tables"];
     let child = spawn(directory, &arguments);
@@ -304,7 +304,10 @@ fn a_recovery_code_that_nobody_can_type_back_opens_nothing() {
         terminal.answer("Type it from your paper", tries, "no code");
     }
     let (exit, screen) = terminal.end();
-    assert!(exit == 2 && screen.contains("the code opens nothing"), "{exit} {screen}");
+    assert!(
+        exit == 2 && screen.contains("the code opens nothing: its slot was taken away"),
+        "{exit} {screen}"
+    );
     let (exit, text) = strongroom(directory, &["key", "list", "a.room", "--key-file", "k"]);
     assert!(exit == 0 && !text.contains("recovery code,"), "{text}");
 }

@@ -21,22 +21,40 @@ pub(crate) struct Administration {
 
 /// The administrator's credential, where it is not the one that opens the file.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Administrator's key, where roles are split")]
 struct AdminArgs {
     /// The administrator's key file
-    #[arg(long, value_name = "FILE", group = "admin_credential")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "admin_credential",
+        help_heading = "Administrator's key, where roles are split"
+    )]
     admin_key_file: Option<PathBuf>,
     /// Read the administrator's passphrase, one line, from this file descriptor
-    #[arg(long, value_name = "N", group = "admin_credential")]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "admin_credential",
+        help_heading = "Administrator's key, where roles are split"
+    )]
     admin_passphrase_fd: Option<u32>,
     /// Take the administrator's raw key from the environment variable of this name
-    #[arg(long, value_name = "NAME", group = "admin_credential")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        group = "admin_credential",
+        help_heading = "Administrator's key, where roles are split"
+    )]
     admin_key_env: Option<String>,
     /// Ask for the administrator's passphrase on the terminal
-    #[arg(long, group = "admin_credential")]
+    #[arg(
+        long,
+        group = "admin_credential",
+        help_heading = "Administrator's key, where roles are split"
+    )]
     admin_passphrase: bool,
     /// The administrator's slot, by label or number
-    #[arg(long, value_name = "SLOT")]
+    #[arg(long, value_name = "SLOT", help_heading = "Administrator's key, where roles are split")]
     admin_slot: Option<String>,
 }
 

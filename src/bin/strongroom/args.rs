@@ -20,7 +20,9 @@ First steps:
   strongroom create notes.room                        asks for a passphrase, twice
   strongroom put notes.room notes today 'rain' --create str:str
   strongroom get notes.room notes today
-  strongroom status notes.room
+  strongroom key recovery notes.room                  a code to write down and lock away
+  strongroom backup notes.room backups/               each call adds what has changed
+  strongroom encrypt old.redb new.room                a plain redb file that you have
 
 Keys: asked for on the terminal, or --key-file FILE, --passphrase-fd N, --key-env NAME. A key is
 never an argument: others can read the arguments of your processes.
@@ -31,6 +33,7 @@ Exit codes:
    2 wrong arguments  7 not found              12 a key service or anchor is not there
    3 wrong key        8 exists already         13 refused: by policy, or as things stand
    4 damaged          9 not a strongroom file  14 looks like plaintext (prove)
+                                               130 stopped by Ctrl-C, can be gone on with
 
 `strongroom VERB --help` says more about each.";
 

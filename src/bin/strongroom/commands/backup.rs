@@ -36,19 +36,19 @@ pub(crate) struct Backup {
     #[command(flatten)]
     open: OpenArgs,
     /// A file to make, a directory of backups (made if it ends with /), or - for standard output
-    #[arg(value_name = "TO", help_heading = None)]
+    #[arg(value_name = "TO")]
     to: PathBuf,
     /// Only what has changed since this backup, or since the end of one that --save-end saved
-    #[arg(long, value_name = "FILE", help_heading = None)]
+    #[arg(long, value_name = "FILE")]
     parent: Option<PathBuf>,
     /// Save the end of the backup, which is all that the next increment needs of it
-    #[arg(long, value_name = "FILE", help_heading = None)]
+    #[arg(long, value_name = "FILE")]
     save_end: Option<PathBuf>,
     /// Go on over pages that don't open; a restore says whether they were in use
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     allow_unreadable: bool,
     /// Memory for pages that are overwritten before they are copied
-    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = None)]
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
     memory: u64,
 }
 
@@ -64,7 +64,7 @@ impl Backup {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let place = self.place();
         self.check(place, out)?;
-        let parent = self.parent.as_ref().map(Parent::of_file).transpose()?;
+        let parent = self.parent.as_deref().map(parent_of).transpose()?;
         let db = self.open.writing()?;
         let progress = out.progress("backing up", "groups of 504 KiB");
         let at = |now: backup::Progress| progress.at(now.done_groups, now.total_groups);
@@ -156,6 +156,13 @@ impl Backup {
         });
         out.done(&json, text)
     }
+}
+
+fn parent_of(path: &Path) -> Result<Parent, Failure> {
+    if path.symlink_metadata().is_err() {
+        return Err(Failure::not_found(format!("there is no backup {}", path.display())));
+    }
+    Ok(Parent::of_file(path)?)
 }
 
 fn make(

@@ -26,16 +26,16 @@ pub(crate) struct Decrypt {
     #[command(flatten)]
     open: OpenArgs,
     /// The plain file to make
-    #[arg(required_unless_present = "in_place", conflicts_with = "in_place", help_heading = None)]
+    #[arg(required_unless_present = "in_place", conflicts_with = "in_place")]
     plain: Option<PathBuf>,
     /// Put the plain file in the encrypted one's place; wants room for both
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     in_place: bool,
     /// Say what would be done, and do nothing
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     dry_run: bool,
     /// Leave out redb's check of every page of the copy
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     no_check: bool,
 }
 

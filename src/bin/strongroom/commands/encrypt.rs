@@ -33,16 +33,16 @@ pub(crate) struct Encrypt {
     /// The plain redb file
     plain: PathBuf,
     /// The encrypted file to make
-    #[arg(required_unless_present = "in_place", conflicts_with = "in_place", help_heading = None)]
+    #[arg(required_unless_present = "in_place", conflicts_with = "in_place")]
     room: Option<PathBuf>,
     /// Put the encrypted file in the plain one's place; wants room for both
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     in_place: bool,
     /// Say what would be done, and do nothing
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     dry_run: bool,
     /// Leave out redb's check of every page of the plain file
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     no_check: bool,
     #[command(flatten)]
     key: KeyArgs,

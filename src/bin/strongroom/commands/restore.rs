@@ -33,13 +33,13 @@ Examples:
   strongroom restore copy.room backups/ --rekey                asks for the old key, then a new one")]
 pub(crate) struct Restore {
     /// The file to make
-    #[arg(value_name = "FILE", help_heading = None)]
+    #[arg(value_name = "FILE")]
     target: PathBuf,
     /// A directory of backups, or backup files, the full one first
-    #[arg(value_name = "FROM", required = true, help_heading = None)]
+    #[arg(value_name = "FROM", required = true)]
     from: Vec<PathBuf>,
     /// Of a directory, the last backup to restore, counted from 0
-    #[arg(long, value_name = "N", help_heading = None)]
+    #[arg(long, value_name = "N")]
     until: Option<usize>,
     #[command(flatten)]
     credential: CredentialArgs,
@@ -129,7 +129,12 @@ impl Restore {
             }
             (_, Some(_)) => Err(Failure::usage("--until goes with a directory of backups")
                 .hint("of backup files, name those that you want")),
-            (files, None) => Ok(Chain::of_files(files)?),
+            (files, None) => match files.iter().find(|path| path.symlink_metadata().is_err()) {
+                Some(path) => {
+                    Err(Failure::not_found(format!("there is no backup {}", path.display())))
+                }
+                None => Ok(Chain::of_files(files)?),
+            },
         }
     }
 

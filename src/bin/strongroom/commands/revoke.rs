@@ -32,18 +32,18 @@ pub(crate) struct Revoke {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT", help_heading = None)]
+    #[arg(value_name = "SLOT")]
     which: String,
     /// Replace the data key, too: every page is sealed anew
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     rotate: bool,
     /// Of an admin slot: keep another slot, whose credential is asked for, or found where it is
     /// said: SLOT=ask, SLOT=recovery-code, SLOT=key-file:FILE, SLOT=passphrase-fd:N,
     /// SLOT=key-env:NAME
-    #[arg(long, value_name = "SLOT=WHERE", help_heading = None)]
+    #[arg(long, value_name = "SLOT=WHERE")]
     keep: Vec<String>,
     /// Of an admin slot: drop all slots that are not kept
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     drop_others: bool,
 }
 

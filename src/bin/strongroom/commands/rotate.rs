@@ -46,20 +46,20 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     open: OpenArgs,
     /// At most so many bytes of pages a second: 500K, 20M, 1G
-    #[arg(long, value_name = "BYTES", help_heading = None)]
+    #[arg(long, value_name = "BYTES")]
     throttle: Option<Rate>,
     /// Where the file is in use, wait for it instead of failing; another `strongroom rotate` is
     /// watched to its end
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     wait: bool,
     /// Make a new key even if a rotation is unfinished: after a revocation
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     anew: bool,
     /// Let redb check every page first, which tells unused pages that a crash left from damage
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     check: bool,
     /// Go on without pages that don't open: they stay unreadable for good
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     give_up_unreadable: bool,
     #[command(flatten)]
     other: OtherArgs,
@@ -68,20 +68,19 @@ pub(crate) struct Rotate {
 /// What is asked of a rotation that another process is at work on. None of it needs a key, but
 /// going on with one.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "A rotation that is under way")]
 #[group(multiple = false)]
 struct OtherArgs {
     /// Say how far it is, or what is unfinished
-    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"])]
+    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"], help_heading = "A rotation that is under way")]
     status: bool,
     /// Stop the `strongroom rotate` that is at work, until --resume
-    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"])]
+    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"], help_heading = "A rotation that is under way")]
     pause: bool,
     /// Go on: with one that is paused, or with one that was interrupted or cancelled
-    #[arg(long, conflicts_with = "anew")]
+    #[arg(long, conflicts_with = "anew", help_heading = "A rotation that is under way")]
     resume: bool,
     /// End the `strongroom rotate` that is at work: both keys stay, and it can be gone on with
-    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"])]
+    #[arg(long, conflicts_with_all = ["wait", "anew", "throttle", "check", "give_up_unreadable"], help_heading = "A rotation that is under way")]
     cancel: bool,
 }
 

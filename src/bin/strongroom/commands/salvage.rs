@@ -38,13 +38,13 @@ pub(crate) struct Salvage {
     #[command(flatten)]
     open: OpenArgs,
     /// The file to make
-    #[arg(value_name = "NEW", help_heading = None)]
+    #[arg(value_name = "NEW")]
     target: PathBuf,
     /// Make a plain redb file, in the clear
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     plain: bool,
     /// In which form to save
-    #[arg(long = "as", value_name = "FORM", default_value = "auto", help_heading = None)]
+    #[arg(long = "as", value_name = "FORM", default_value = "auto")]
     form: Form,
     /// Ask for a new passphrase for the new file
     #[arg(long, help_heading = "New key", group = "new_credential")]

@@ -12,7 +12,7 @@ use strongroom::{HeaderRestored, OpenError, TurnBack};
 
 use crate::failure::Failure;
 use crate::open::{OpenArgs, ReadArgs};
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::shapes;
 
 /// More than a header has: a file of data given by mistake is not read to its end.
@@ -32,7 +32,7 @@ pub(crate) struct ExportHeader {
     #[command(flatten)]
     read: ReadArgs,
     /// The file to make, 32 KiB; `-` is standard output. Nothing is ever replaced
-    #[arg(value_name = "BACKUP", help_heading = None)]
+    #[arg(value_name = "BACKUP")]
     to: PathBuf,
 }
 
@@ -89,10 +89,10 @@ pub(crate) struct RestoreHeader {
     #[command(flatten)]
     open: OpenArgs,
     /// The header backup
-    #[arg(value_name = "BACKUP", help_heading = None)]
+    #[arg(value_name = "BACKUP")]
     backup: PathBuf,
     /// Accept a header that is older than what the file has seen
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     turn_back: bool,
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct RecoverHeader {
     #[command(flatten)]
     open: OpenArgs,
     /// Accept a header that is older than what the file has seen
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     turn_back: bool,
 }
 
@@ -160,5 +160,11 @@ fn say(out: &mut Output, done: &HeaderRestored) -> Result<(), Failure> {
         "generation": done.generation.0,
         "slots": slots,
     });
-    out.done(&restored, done)
+    let HeaderRestored { restored: from, newest_seen, generation, .. } = done;
+    let slots = count(done.slots.len() as u64, "key slot");
+    out.done(&restored, format_args!("the header of {from} is back, as {generation}: {slots}"))?;
+    if from < newest_seen {
+        out.warn(format_args!("slots, policy and keys were turned back from {newest_seen}"));
+    }
+    Ok(())
 }

@@ -32,16 +32,16 @@ pub(crate) struct Recovery {
     #[command(flatten)]
     administration: Administration,
     /// Write the code to this file descriptor, one line, instead of the terminal
-    #[arg(long, value_name = "N", help_heading = None)]
+    #[arg(long, value_name = "N")]
     to_fd: Option<u32>,
     /// Don't ask to have it typed back
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     no_check: bool,
     /// Its holder reads and writes data, and changes no key slots
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     data_only: bool,
     /// The slot's label
-    #[arg(long, value_name = "TEXT", default_value = "recovery", help_heading = None)]
+    #[arg(long, value_name = "TEXT", default_value = "recovery")]
     label: String,
 }
 
@@ -64,7 +64,8 @@ impl Recovery {
             session.remove(id)?;
             drop(session);
             administered.db.close()?;
-            return Err(failure.hint("the code opens nothing; make another one"));
+            out.remark("the code opens nothing: its slot was taken away again");
+            return Err(failure);
         }
         drop(session);
         let slot = administered.slot(&id.0.to_string())?;
@@ -93,7 +94,11 @@ impl Recovery {
             return if self.no_check { Ok(()) } else { check(code) };
         };
         let doing = || Failure::io(format!("writing the code to descriptor {fd}"));
-        let mut file = File::options().write(true).open(format!("/dev/fd/{fd}")).map_err(doing())?;
+        let opened = File::options().write(true).open(format!("/dev/fd/{fd}"));
+        let mut file = opened.map_err(|error| {
+            Failure::usage(format!("descriptor {fd} can't be written to: {error}"))
+                .hint("open it for the command, as in `--to-fd 3 3> code.txt`")
+        })?;
         let line = Zeroizing::new(format!("{}\n", text.as_str()));
         file.write_all(line.as_bytes()).map_err(doing())?;
         // A pipe can't be synced, and needs not.

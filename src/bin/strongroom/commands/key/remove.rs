@@ -21,10 +21,10 @@ pub(crate) struct Remove {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT", help_heading = None)]
+    #[arg(value_name = "SLOT")]
     which: String,
     /// Also the slot whose credential you give here
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     even_mine: bool,
 }
 

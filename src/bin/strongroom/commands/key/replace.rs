@@ -26,7 +26,7 @@ pub(crate) struct Replace {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label; the one that the given credential opens unless named
-    #[arg(value_name = "SLOT", help_heading = None)]
+    #[arg(value_name = "SLOT")]
     which: Option<String>,
     #[command(flatten)]
     new: NewCredentialArgs,

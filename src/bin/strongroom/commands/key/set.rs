@@ -21,13 +21,13 @@ pub(crate) struct Set {
     #[command(flatten)]
     administration: Administration,
     /// The slot, by number or label
-    #[arg(value_name = "SLOT", help_heading = None)]
+    #[arg(value_name = "SLOT")]
     which: String,
     /// Its new label, up to 32 bytes; '' is none
-    #[arg(long, value_name = "TEXT", required_unless_present = "not_after", help_heading = None)]
+    #[arg(long, value_name = "TEXT", required_unless_present = "not_after")]
     label: Option<String>,
     /// The last day, moment or number of days that it is good for, or `never`
-    #[arg(long, value_name = "DATE", help_heading = None)]
+    #[arg(long, value_name = "DATE")]
     not_after: Option<String>,
 }
 

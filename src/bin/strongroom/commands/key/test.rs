@@ -30,25 +30,25 @@ pub(crate) struct Test {
     /// The strongroom file
     file: PathBuf,
     /// A key file; may be given several times
-    #[arg(long, value_name = "FILE", help_heading = None)]
+    #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
     /// Read a passphrase, one line, from this file descriptor; may be given several times
-    #[arg(long, value_name = "N", help_heading = None)]
+    #[arg(long, value_name = "N")]
     passphrase_fd: Vec<u32>,
     /// Take a raw key from the environment variable of this name; may be given several times
-    #[arg(long, value_name = "NAME", help_heading = None)]
+    #[arg(long, value_name = "NAME")]
     key_env: Vec<String>,
     /// Ask for a recovery code
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     recovery_code: bool,
     /// Read a recovery code, one line, from this file descriptor
-    #[arg(long, value_name = "N", help_heading = None)]
+    #[arg(long, value_name = "N")]
     recovery_code_fd: Option<u32>,
     /// Take key files that others than their owner can read or write
-    #[arg(long, help_heading = None)]
+    #[arg(long)]
     allow_readable_key_file: bool,
     /// The slot to try, by label or number: saves trying the others
-    #[arg(long, value_name = "SLOT", help_heading = None)]
+    #[arg(long, value_name = "SLOT")]
     slot: Option<String>,
     #[command(flatten)]
     outside: OutsideArgs,
