@@ -66,11 +66,10 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-const SLOW: [&str; 6] = ["rotate", "a.room", "--key-file", "k", "--throttle", "512K"];
-
-/// A rotation that takes long, at work and ready to be asked.
-fn rotating(directory: &Path) -> Child {
-    let child = spawn(directory, &SLOW);
+/// A rotation at so many bytes a second, at work and ready to be asked. A step of it is 4 MiB.
+fn rotating(directory: &Path, throttle: &str) -> Child {
+    let rotate = ["rotate", "a.room", "--key-file", "k", "--throttle", throttle];
+    let child = spawn(directory, &rotate);
     until("a rotation that answers", || {
         let (code, text) = strongroom(directory, &["rotate", "a.room", "--status"]);
         assert_eq!(code, 0, "{text}");
@@ -99,7 +98,7 @@ fn names(directory: &Path) -> Vec<String> {
 fn a_rotation_is_asked_paused_and_cancelled_by_others_and_gone_on_with() {
     let directory = made(8);
     let directory = directory.path();
-    let child = rotating(directory);
+    let child = rotating(directory, "512K");
     // Nobody else rotates it, or reads it; the socket is its owner's.
     let (code, text) = strongroom(directory, &["rotate", "a.room", "--key-file", "k"]);
     assert!(code == 6 && text.contains("another `strongroom rotate` is at work"), "{text}");
@@ -138,7 +137,7 @@ fn ctrl_c_stops_a_rotation_with_a_clean_file_and_a_kill_with_a_sound_one() {
     let directory = made(20);
     let directory = directory.path();
     for name in ["-INT", "-TERM"] {
-        let child = rotating(directory);
+        let child = rotating(directory, "512K");
         signal(&child, name);
         let (code, text) = said(&child.wait_with_output().unwrap());
         assert!(code == 130 && text.contains("interrupted at"), "{code} {text}");
@@ -147,7 +146,7 @@ fn ctrl_c_stops_a_rotation_with_a_clean_file_and_a_kill_with_a_sound_one() {
         let (code, text) = strongroom(directory, &["status", "a.room", "--key-file", "k"]);
         assert!(code == 0 && text.contains("data key 1: retired"), "{text}");
     }
-    let mut child = rotating(directory);
+    let mut child = rotating(directory, "512K");
     child.kill().unwrap();
     child.wait().unwrap();
     // The socket is left over, and nobody listens.
@@ -162,9 +161,9 @@ fn ctrl_c_stops_a_rotation_with_a_clean_file_and_a_kill_with_a_sound_one() {
 
 #[test]
 fn one_that_waits_watches_another_rotation_to_its_end() {
-    let directory = made(2);
+    let directory = made(10);
     let directory = directory.path();
-    let child = rotating(directory);
+    let child = rotating(directory, "4M");
     // It needs no key: the other one does the work.
     let waiting = spawn(directory, &["rotate", "a.room", "--wait", "--key-file", "nowhere"]);
     let (code, text) = said(&child.wait_with_output().unwrap());
