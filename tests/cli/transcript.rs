@@ -111,9 +111,7 @@ fn step(command: &str, sandbox: &Path) -> Vec<String> {
         let text = text.replace("\"memory_locked\":false", "\"memory_locked\":true");
         let lines_of = text.lines().filter(|line| !line.starts_with("warning: key memory is not"));
         // clap ends some lines with blanks, which no editor keeps.
-        lines.extend(
-            text.lines().map(|line| format!("{mark}{}", steady(line)).trim_end().to_owned()),
-        );
+        lines.extend(lines_of.map(|line| format!("{mark}{}", steady(line)).trim_end().to_owned()));
     }
     if !output.status.success() {
         let code = output.status.code().map_or("killed".to_owned(), |code| code.to_string());

@@ -97,15 +97,6 @@ impl Cell {
         }
     }
 
-    /// Whether a key begins like this one; integers don't.
-    pub(crate) fn begins_with(&self, prefix: &Self) -> bool {
-        match (self, prefix) {
-            (Self::Bytes(bytes), Self::Bytes(prefix)) => bytes.starts_with(prefix),
-            (Self::Text(text), Self::Text(prefix)) => text.starts_with(prefix.as_str()),
-            _ => false,
-        }
-    }
-
     /// About what it takes in memory and in the file.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
@@ -262,6 +253,40 @@ impl Span {
     pub(crate) fn all() -> Self {
         Self { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false }
     }
+
+    /// All keys that begin like this one.
+    pub(crate) fn beginning(prefix: Cell) -> Result<Self, Failure> {
+        let to = match &prefix {
+            Cell::Bytes(bytes) => behind_bytes(bytes).map(Cell::Bytes),
+            Cell::Text(text) => behind_text(text).map(Cell::Text),
+            Cell::U64(_) | Cell::U32(_) => {
+                return Err(Failure::usage("only keys of type bytes and str have prefixes"));
+            }
+        };
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(Self { from: Bound::Included(prefix), to, reverse: false })
+    }
+}
+
+// The least byte string that is greater than all that begin like this one; `None` if none is.
+fn behind_bytes(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix.get(..=kept)?.to_vec();
+    *behind.last_mut()? += 1;
+    Some(behind)
+}
+
+// The same of text, whose order is that of its characters.
+fn behind_text(prefix: &str) -> Option<String> {
+    let mut behind = prefix.to_owned();
+    while let Some(last) = behind.pop() {
+        // A range of characters leaves out what is none.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            behind.push(next);
+            return Some(behind);
+        }
+    }
+    None
 }
 
 type Each<'a> = dyn FnMut(Cell, Cell) -> Result<ControlFlow<()>, Failure> + 'a;
@@ -425,10 +450,14 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_of_the_same_type() {
-        let (bytes, text) = (Cell::Bytes(b"abc".to_vec()), Cell::Text("abc".to_owned()));
-        assert!(bytes.begins_with(&Cell::Bytes(b"ab".to_vec())));
-        assert!(text.begins_with(&Cell::Text(String::new())));
-        assert!(!text.begins_with(&bytes) && !Cell::U64(12).begins_with(&Cell::U64(1)));
+    fn behind_a_prefix_is_the_next_that_begins_otherwise() {
+        assert_eq!(behind_bytes(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(behind_bytes(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!(behind_bytes(b"\xff"), None);
+        assert_eq!(behind_bytes(b""), None);
+        let text = |text: &str| behind_text(text).unwrap_or_default();
+        assert_eq!([text("ab"), text("a\u{d7ff}")], ["ac", "a\u{e000}"]);
+        assert_eq!([text("a\u{10ffff}"), text("\u{10ffff}")], ["b", ""]);
+        assert!(Span::beginning(Cell::U64(1)).is_err());
     }
 }

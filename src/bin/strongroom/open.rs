@@ -166,9 +166,10 @@ impl Reading {
     }
 
     pub(crate) fn close(self) -> Result<(), Failure> {
-        Ok(match self {
+        match self {
             Self::ReadOnly(db) => db.close()?,
             Self::Recovered(db) => db.close()?,
-        })
+        }
+        Ok(())
     }
 }

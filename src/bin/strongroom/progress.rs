@@ -99,7 +99,7 @@ impl Shown {
 
 /// Tenths of the whole that are done.
 fn tenth(done: u64, total: u64) -> u64 {
-    if total == 0 { 0 } else { done.min(total).saturating_mul(10) / total }
+    done.min(total).saturating_mul(10).checked_div(total).unwrap_or(0)
 }
 
 // `since` is the time since something was last printed, `shown` the tenth that was.

@@ -58,8 +58,6 @@ impl Scan {
         let read = db.begin_read()?;
         let (types, table) = cells::read_table(&read, &self.table)?;
         let span = self.span(types)?;
-        let prefix = self.prefix.as_deref().map(|text| records::parse(text, types.key, encoding));
-        let prefix = prefix.transpose()?;
         let whole = self.prefix.is_none() && self.from.is_none() && self.to.is_none();
         if self.count && whole && self.limit.is_none() {
             let records = table.len()?;
@@ -67,17 +65,8 @@ impl Scan {
         }
         let (mut found, limit) = (0, self.limit.unwrap_or(u64::MAX));
         table.walk(&span, &mut |key, value| {
-            let inside = prefix.as_ref().is_none_or(|prefix| key.begins_with(prefix));
-            if found == limit || (!inside && !self.reverse) {
+            if found == limit {
                 return Ok(ControlFlow::Break(()));
-            }
-            if !inside {
-                // Backwards it begins behind the last of them.
-                return Ok(if found == 0 {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                });
             }
             found += 1;
             match (self.count, self.keys, out.is_json()) {
@@ -107,7 +96,10 @@ impl Scan {
     fn span(&self, types: TableTypes) -> Result<Span, Failure> {
         let encoding = self.encoding.encoding;
         let parse = |text: &String| records::parse(text, types.key, encoding);
-        let from = self.from.as_ref().or(self.prefix.as_ref()).map(parse).transpose()?;
+        if let Some(prefix) = &self.prefix {
+            return Ok(Span { reverse: self.reverse, ..Span::beginning(parse(prefix)?)? });
+        }
+        let from = self.from.as_ref().map(parse).transpose()?;
         let to = self.to.as_ref().map(parse).transpose()?;
         Ok(Span {
             from: from.map_or(Bound::Unbounded, Bound::Included),

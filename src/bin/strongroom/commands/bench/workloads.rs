@@ -73,7 +73,7 @@ pub(super) fn round(directory: &Path, records: u64, round: u64) -> Result<Round,
         removed(&path)?;
         Ok::<_, Failure>(run)
     };
-    let both = if round % 2 == 0 {
+    let both = if round.is_multiple_of(2) {
         let plain = plain()?;
         Round { plain, sealed: sealed()? }
     } else {

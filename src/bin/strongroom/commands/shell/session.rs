@@ -1,6 +1,6 @@
 //! What the commands of the shell do, in a transaction of their own or in one that was begun.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
 use strongroom::Database;
 use strongroom::redb::{MultimapTableHandle, ReadableDatabase, TableHandle, WriteTransaction};
@@ -195,13 +195,11 @@ impl<'a> Session<'a> {
 
     fn scan(&self, table: &str, prefix: Option<&str>, out: &mut Output) -> Result<(), Failure> {
         self.reading(table, |types, cells| {
-            let prefix = prefix.map(|text| records::parse(text, types.key, self.encoding));
-            let prefix = prefix.transpose()?;
-            let from = prefix.clone().map_or(Bound::Unbounded, Bound::Included);
-            cells.walk(&Span { from, ..Span::all() }, &mut |key, value| {
-                if prefix.as_ref().is_some_and(|prefix| !key.begins_with(prefix)) {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let span = match prefix {
+                Some(text) => Span::beginning(records::parse(text, types.key, self.encoding)?)?,
+                None => Span::all(),
+            };
+            cells.walk(&span, &mut |key, value| {
                 self.show(table, Some(&key), &value, out)?;
                 Ok(ControlFlow::Continue(()))
             })
