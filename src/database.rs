@@ -351,6 +351,46 @@ impl ReadOnlyDatabase {
         self.store.key_status()
     }
 
+    /// What opening found: a file that was closed cleanly, since no other opens for reading only.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        *self.store.recovery()
+    }
+
+    /// How the file stands to the anchor that it is bound to; `None` where it is bound to none.
+    #[must_use]
+    pub fn anchor_status(&self) -> Option<AnchorStatus> {
+        self.store.anchor_status()
+    }
+
+    /// Names the state that is open: see [`Database::checkpoint_token`].
+    ///
+    /// # Errors
+    /// The store can't be used any more.
+    pub fn checkpoint_token(&self) -> Result<CheckpointToken, Error> {
+        Ok(self.store.checkpoint_token()?)
+    }
+
+    /// The slot that a credential opens, expired or not: see [`Database::test_credential`].
+    ///
+    /// # Errors
+    /// [`OpenError::WrongKey`] where it opens none.
+    pub fn test_credential(
+        &self,
+        credential: &dyn Credential,
+        hint: SlotHint,
+    ) -> Result<SlotInfo, OpenError> {
+        self.store.slot_of(credential, hint)
+    }
+
+    /// A copy of the header: see [`Database::header_backup`].
+    ///
+    /// # Errors
+    /// The store can't be used any more.
+    pub fn header_backup(&self) -> Result<Vec<u8>, KeyError> {
+        Ok(self.store.header_backup()?)
+    }
+
     /// [`Database::verify`] of a database that is open for reading only.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ use strongroom::{
 
 #[path = "backup/setting.rs"]
 mod setting;
+#[path = "backup/under_load.rs"]
+mod under_load;
 
 use setting::{
     Content, ROWS, asked, builder, change, check, content, full, key, more, new_db, number_in,

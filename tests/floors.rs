@@ -12,7 +12,7 @@ use std::path::Path;
 const FLOORS: &str =
     "units locks events crew / layout wire error holes / secret siv random clock medium /
     crypto anchor drafts / format / keys / store / backend admin rotation verify inspect prove providers /
-    database / builder / salvage testkit / convert backup";
+    database / builder / salvage testkit / convert backup / bin";
 /// Outside crates and the files, folders or rooms that may name them; `*` is all of them.
 const DOORS: &str =
     "zeroize: *; aes_gcm_siv: crypto; aws_lc_rs: crypto; blake3: crypto; argon2: keys;
@@ -20,11 +20,11 @@ const DOORS: &str =
     siv/kernel/tests/guard_pages.rs;
     crc32fast: format/header.rs anchor/record.rs; shuttle: locks.rs;
     redb: lib.rs error backend.rs database.rs builder.rs verify/trees.rs salvage testkit
-    convert backup; tracing: events.rs; aes: ; polyval: ;
+    convert backup bin; tracing: events.rs; aes: ; polyval: ;
     cryptoki: providers/pkcs11.rs providers/pkcs11; tss_esapi: providers/tpm.rs providers/tpm;
     ureq: providers/kms.rs providers/kms; rustls: providers/kms; bytes: providers/kms/call.rs;
     serde_json: providers bin; base64ct: providers bin;
-    clap: bin; clap_complete: bin; clap_mangen: bin; rpassword: bin";
+    clap: bin; clap_complete: bin; clap_mangen: bin; rpassword: bin; signal_hook: bin";
 const LINES_MAX: usize = 600;
 
 fn rust_files(folder: &Path) -> Vec<String> {
@@ -32,6 +32,9 @@ fn rust_files(folder: &Path) -> Vec<String> {
     let name = |path: &Path| vec![path.to_str().unwrap().to_owned()];
     entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { name(&path) }).collect()
 }
+
+/// The files of a binary: a crate of its own, so that `crate::` is itself.
+const BINARY: &str = "bin/strongroom/";
 
 fn room(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap()
@@ -58,7 +61,8 @@ fn after<'a>(code: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
 
 fn faults(file: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    let (own, mut depth) = (floor(room(file)), file.split('/').count());
+    let (own, inner) = (floor(room(file)), file.strip_prefix(BINARY));
+    let mut depth = inner.unwrap_or(file).split('/').count();
     let mut check = |good: bool, line: usize, what: &str| {
         faults.extend((!good).then(|| format!("{file}:{line}: {what}")));
     };
@@ -71,7 +75,8 @@ fn faults(file: &str, text: &str) -> Vec<String> {
         for behind in after(code, "crate::") {
             let word = behind.split(|c| !is_word(c)).next().unwrap();
             let lower = floor(word).is_some_and(|floor| Some(floor) < own) && word != "testkit";
-            check(lower || [word, "testkit"].contains(&room(file)), number, line);
+            let itself = inner.is_some() || [word, "testkit"].contains(&room(file));
+            check(lower || itself, number, line);
         }
         check(code.matches("super::").count() < depth, number, "leaves its room by `super`");
         let mut unsafes = after(code, "unsafe").filter(|behind| !behind.starts_with(is_word));
@@ -108,4 +113,29 @@ fn every_file_keeps_to_its_floor_and_every_crate_to_its_door() {
     }
     println!("figure: source files = {}", files.len());
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+// What `cargo tree -e normal --depth 1` shows for the default features: none of the crates that only
+// the command line or a provider wants.
+#[test]
+fn the_default_features_pull_no_crate_of_the_command_line() {
+    let manifest = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let part = |name: &str| {
+        let head = format!("{name}]");
+        manifest.split("\n[").find(|part| part.starts_with(&head)).unwrap().to_owned()
+    };
+    let (features, table) = (part("features"), part("dependencies"));
+    let default = features.lines().find(|line| line.starts_with("default = ")).unwrap();
+    assert_eq!(default, "default = [\"fast-siv\"]");
+    assert!(features.contains("\nfast-siv = []\n"));
+    let wanted_by_cli: Vec<&str> =
+        doors().filter(|(_, doors)| doors.contains("bin")).map(|(name, _)| name).collect();
+    assert!(wanted_by_cli.len() > 5, "{wanted_by_cli:?}");
+    for name in wanted_by_cli.iter().filter(|name| **name != "redb") {
+        let line = table.lines().find(|line| {
+            line.split_once(" = ").is_some_and(|(known, _)| known.replace('-', "_") == *name)
+        });
+        assert!(line.is_some_and(|line| line.contains("optional = true")), "{name}: {line:?}");
+    }
 }
