@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use strongroom::medium::MemoryMedium;
 use strongroom::redb::{ReadableDatabase, TableDefinition};
-use strongroom::testkit::{Attacker, Edit, RecordingMedium};
+use strongroom::testkit::{Attacker, Edit, FaultyMedium, RecordingMedium};
 use strongroom::{
     Anchor, AnchorError, AnchorFault, AnchorPolicy, Builder, CheckpointToken, Damage, Database,
     KeyError, MemoryAnchor, OpenError, RawKey, SlotSpec, TokenError, TurnBack,
@@ -463,7 +463,7 @@ fn an_accepted_rollback_is_the_file_from_then_on() {
     let (disk, anchor, _) = bound(AnchorPolicy::every_commit());
     let db = builder(&anchor).open_on(disk.clone(), &key()).unwrap();
     put(&db, 2);
-    let older = disk.to_bytes();
+    let (older, older_count) = (disk.to_bytes(), anchor.count());
     let mut lost = Vec::new();
     for commit in 3..8 {
         put(&db, commit);
@@ -484,7 +484,7 @@ fn an_accepted_rollback_is_the_file_from_then_on() {
         let accepted = builder(&anchor).accept_rollback_on(medium.clone(), &key(), &key());
         let (db, accepted) = accepted.unwrap();
         assert_eq!((accepted.anchor_was_at, accepted.slots.len()), (was_at, 1));
-        assert!(accepted.file_was_at < was_at);
+        assert_eq!(accepted.file_was_at, older_count);
         assert_eq!(value(&db), 2);
         assert!(db.anchor_status().unwrap().is_level());
         put(&db, 99);
@@ -629,4 +629,22 @@ fn a_rotation_and_its_syncs_neither_count_nor_stop_counting() {
     put(&db, 77);
     db.close().unwrap();
     assert_eq!(value(&builder(&anchor).open_on(disk, &key()).unwrap()), 77);
+}
+
+#[test]
+fn what_a_failed_sync_may_have_lost_is_not_acknowledged() {
+    let (disk, anchor, _) = bound(AnchorPolicy::every_commit());
+    let faulty = FaultyMedium::new(disk);
+    let db = builder(&anchor).open_on(faulty.clone(), &key()).unwrap();
+    put(&db, 2);
+    let count = anchor.count();
+    faulty.arm("fsync error".parse().unwrap());
+    let txn = db.begin_write().unwrap();
+    txn.open_table(NOTES).unwrap().insert(0, 3).unwrap();
+    assert!(txn.commit().is_err());
+    assert_eq!(anchor.count(), count);
+    drop(db);
+    assert_eq!(anchor.count(), count);
+    faulty.disarm();
+    drop(builder(&anchor).open_on(faulty, &key()).unwrap());
 }

@@ -76,6 +76,9 @@ fn a_hint_saves_key_derivations() {
         .unwrap();
     let (count, refused) = runs(|| db.admin(&phrase("words of 2")).map(drop));
     assert!(count == 1 && matches!(refused, Err(KeyError::NotAdmin)));
+    let last = SlotHint::label("person 12").unwrap();
+    let (count, found) = runs(|| db.test_credential(&phrase("words of 12"), last));
+    assert_eq!((count, found.unwrap().id), (1, SlotId(12)), "not the hint that the open was given");
     drop(db);
     a_file_that_asks_for_64_gib_is_refused_before_a_run(&medium);
 }

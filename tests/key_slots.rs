@@ -331,6 +331,7 @@ fn the_policy_binds_every_later_session() {
     policy.set_allowed(SlotKind::RawKey, false);
     policy.data_key_age_s = 86_400;
     admin.set_policy(&policy).unwrap();
+    assert_eq!(admin.policy(), policy);
     drop(admin);
     db.close().unwrap();
     let db = at(NOW + 86_400).open_on(medium, &raw(4)).unwrap();

@@ -257,3 +257,17 @@ pub(crate) fn put(set: &mut PageSet, page: PageNo) {
     let (group, place) = layout::place_of(page);
     *set.entry(group).or_default() |= 1 << place;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_into_it_and_nothing_else() {
+        let mut set = PageSet::new();
+        let put_in = [1, 7, 125, 126, 300].map(PageNo);
+        put_in.iter().chain(&put_in).for_each(|page| put(&mut set, *page));
+        let held: Vec<_> = (0..400).map(PageNo).filter(|page| holds(&set, *page)).collect();
+        assert_eq!(held, put_in);
+    }
+}

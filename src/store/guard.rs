@@ -168,4 +168,18 @@ mod tests {
         assert!(!guard.settle(old, false) && !guard.forgives(old), "never forgiven");
         assert_eq!(guard.zeroed, BTreeSet::from([torn]));
     }
+
+    #[test]
+    fn what_redb_read_is_written_down() {
+        let mut guard = Guard::for_creation();
+        assert!(guard.is_held() && guard.creating() && !guard.is_forgiving());
+        guard.note_read(PageNo(125), 3);
+        guard.note_read(PageNo(7), 1);
+        guard.note_read(PageNo(7), 1);
+        let expected = PageSet::from([(GroupNo(0), 1 << 125 | 1 << 7), (GroupNo(1), 0b11)]);
+        assert_eq!(guard.read, expected);
+        assert!(!Guard::off().is_held() && !Guard::off().creating());
+        let recovering = Guard::recovering(PageSet::new(), expected.clone());
+        assert!(recovering.is_held() && !recovering.creating() && recovering.fresh == expected);
+    }
 }

@@ -170,6 +170,7 @@ pub(super) fn forgiven(root: &RootRecord, fresh: &PageSet) -> PageSet {
 mod tests {
     use super::*;
     use crate::format::root_record::RotationHint;
+    use crate::format::root_record::tests::late;
     use crate::units::{FileId, Generation};
 
     fn root(clean: bool, god_byte: u8) -> RootRecord {
@@ -205,5 +206,8 @@ mod tests {
         assert_eq!(found(root(false, 0b010)), PageSet::from([(GroupNo(0), 0b10)]));
         assert!(found(root(false, 0b110)).is_empty(), "two phases");
         assert!(found(root(true, 0b010)).is_empty(), "clean");
+        let entries = vec![late(3, true), late(4, false), late(130, true)];
+        let expected = PageSet::from([(GroupNo(0), 0b1010), (GroupNo(1), 1 << 4)]);
+        assert_eq!(found(RootRecord { late: entries, ..root(false, 0b010) }), expected);
     }
 }

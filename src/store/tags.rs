@@ -322,3 +322,60 @@ impl Store {
         if page.sync == row.sync { Ok(page) } else { Err(damage.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blank() -> Box<TagPage> {
+        Box::new(TagPage::absent())
+    }
+
+    fn held(cache: &TagCache) -> Vec<u64> {
+        let mut held: Vec<_> = cache.pages.keys().map(|group| group.0).collect();
+        held.sort_unstable();
+        held
+    }
+
+    #[test]
+    fn what_was_used_stays_and_what_is_pinned_stays_whatever_comes() {
+        let mut cache = TagCache::new(8 * PAGE_SIZE);
+        (0..9).for_each(|group| cache.insert_loaded(GroupNo(group), blank()));
+        assert_eq!(held(&cache), (0..9).collect::<Vec<_>>(), "all were used since the hand passed");
+        assert!(cache.get(GroupNo(0)).is_some());
+        cache.insert_loaded(GroupNo(9), blank());
+        assert_eq!(held(&cache), [0, 3, 4, 5, 6, 7, 8, 9]);
+        cache.insert_dirty(GroupNo(100), blank());
+        cache.insert_late(GroupNo(101), blank());
+        (10..60).for_each(|group| cache.insert_loaded(GroupNo(group), blank()));
+        assert!(cache.get(GroupNo(100)).is_some() && cache.get(GroupNo(101)).is_some());
+    }
+
+    #[test]
+    fn after_a_sync_the_cache_is_within_its_limit() {
+        let mut cache = TagCache::new(0);
+        (0..40).for_each(|group| cache.insert_dirty(GroupNo(group), blank()));
+        assert_eq!(cache.take_dirty().len(), 40);
+        cache.trim();
+        assert_eq!(cache.pages.len(), 40, "on their way to the medium");
+        (0..40).for_each(|group| cache.settle(GroupNo(group)));
+        cache.trim();
+        assert_eq!(cache.pages.len(), CACHED_PAGES_MIN);
+    }
+
+    #[test]
+    fn groups_that_were_cut_off_are_forgotten_and_no_others() {
+        let mut cache = TagCache::new(0);
+        assert!(!cache.has_dirty() && !cache.has_late() && cache.dirty_count() == 0);
+        (0..3).for_each(|group| cache.insert_dirty(GroupNo(group), blank()));
+        (3..6).for_each(|group| cache.insert_late(GroupNo(group), blank()));
+        assert!(cache.has_dirty() && cache.has_late() && cache.dirty_count() == 6);
+        cache.forget_from(GroupNo(4));
+        assert_eq!((held(&cache), cache.dirty_count()), (vec![0, 1, 2, 3], 4));
+        assert_eq!(cache.clock, [0, 1, 2, 3].map(GroupNo));
+        cache.forget_from(GroupNo(2));
+        assert!(cache.has_dirty() && !cache.has_late() && cache.dirty_count() == 2);
+        cache.forget_from(GroupNo(0));
+        assert!(held(&cache).is_empty() && !cache.has_dirty());
+    }
+}

@@ -1,8 +1,8 @@
 //! The store's own rules, below redb: what is counted, what is latched, which copy is written.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::error::Damage;
@@ -11,18 +11,23 @@ use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_SIZE};
 use crate::medium::MemoryMedium;
 use crate::units::{GroupNo, SyncSeq};
 
+mod closing;
 mod crowded;
 mod exchange;
+mod restoring;
+mod runs;
 
 fn key() -> RawKey {
     RawKey::new([7; 32])
 }
 
-/// Memory that counts sealed pages on their way out and can be told to fail.
+/// Memory that counts sealed pages on their way out, keeps a list of writes, and can be told to fail.
 #[derive(Debug, Default)]
 struct Watched {
     memory: MemoryMedium,
     sealed: Arc<AtomicU64>,
+    /// Offset and length of each.
+    writes: Arc<Mutex<Vec<(u64, usize)>>>,
     fail_writes: Arc<AtomicBool>,
     fail_syncs: Arc<AtomicBool>,
 }
@@ -40,6 +45,7 @@ impl Medium for Watched {
         if self.fail_writes.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.writes.lock().unwrap().push((offset, data.len()));
         if offset >= layout::root_start(CopyId::A).0 {
             self.sealed.fetch_add((data.len() / PAGE_SIZE) as u64, Ordering::Relaxed);
         }

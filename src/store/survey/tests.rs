@@ -2,10 +2,13 @@
 //! where the one refuses, the other says why and goes on.
 
 use super::*;
+use crate::format::header::{Header, UnverifiedHeader};
 use crate::keys::RawKey;
 use crate::layout::{DATA_PAGES_PER_GROUP, PAGE_BYTES, PAGE_SIZE};
 use crate::medium::MemoryMedium;
+use crate::store::scan::Scanned;
 use crate::store::{self, Store, Witness};
+use crate::units::{Generation, SyncSeq};
 
 fn key() -> RawKey {
     RawKey::new([7; 32])
@@ -179,4 +182,42 @@ fn without_a_current_tag_page_the_other_copy_still_opens_what_did_not_change() {
 fn a_survey_is_shared_by_threads() {
     fn shared<T: Sync + Send>(_: &T) {}
     shared(&surveyed(states().pop().unwrap()).unwrap());
+}
+
+#[test]
+fn a_copy_of_a_tag_page_is_judged_by_the_row_that_the_state_has() {
+    let row = Row { sync: SyncSeq(5), tag: [5; 16], copy: CopyId::A };
+    let opened =
+        |sync, tag| Copy::Opened(Scanned { sync: SyncSeq(sync), tag: [tag; 16], fresh: 0 });
+    for (copy, row, expected) in [
+        (opened(5, 5), Some(row), TagCopyState::Current),
+        (opened(5, 6), Some(row), TagCopyState::Stray(SyncSeq(5))),
+        (opened(4, 5), Some(row), TagCopyState::Older(SyncSeq(4))),
+        (opened(6, 5), Some(row), TagCopyState::Stray(SyncSeq(6))),
+        (opened(4, 5), None, TagCopyState::Stray(SyncSeq(4))),
+        (Copy::DoesNotOpen, Some(row), TagCopyState::DoesNotOpen),
+        (Copy::Truncated, Some(row), TagCopyState::Truncated),
+    ] {
+        assert_eq!(groups::state_of(copy, row), expected);
+    }
+}
+
+#[test]
+fn a_header_copy_is_judged_by_the_one_that_was_unlocked() {
+    let store = opened(states().pop().unwrap()).unwrap();
+    let unlocked = store.unlocked();
+    let generation = unlocked.header.generation.0;
+    let judged = |change: &dyn Fn(&mut Header)| {
+        let mut header = unlocked.header.clone();
+        change(&mut header);
+        let bytes = header.encode(CopyId::A, &[0; 32], &unlocked.root.data_mac);
+        headers::judge(Ok(UnverifiedHeader::decode(&bytes, CopyId::A)), &unlocked)
+    };
+    let (older, newer) = (Generation(generation - 1), Generation(generation + 1));
+    let whole = HeaderCopyState::Whole(Generation(generation));
+    assert_eq!(judged(&|_| ()), whole);
+    let differs = HeaderCopyState::Differs(Generation(generation));
+    assert_eq!(judged(&|header| header.clock_high_water += 1), differs);
+    assert_eq!(judged(&|header| header.generation = older), HeaderCopyState::Older(older));
+    assert_eq!(judged(&|header| header.generation = newer), HeaderCopyState::Newer(newer));
 }
