@@ -60,7 +60,7 @@ fn serve(service: &Service, does: Does) -> (String, Arc<AtomicU32>) {
                         thread::sleep(Duration::from_millis(30));
                     }
                 }
-                Does::Waits => thread::sleep(Duration::from_secs(2)),
+                Does::Waits => thread::sleep(Duration::from_secs(6)),
             }
             stream.conn.send_close_notify();
             let _ = stream.flush();
@@ -110,7 +110,7 @@ fn a_server_that_misbehaves_is_refused_in_time_and_in_bounded_memory() {
         let began = Instant::now();
         let error = words(wrapped.unwrap_by(&key), kind);
         assert!(error.contains(said), "{said}: {error}");
-        assert!(began.elapsed() < Duration::from_millis(1500), "{said}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "{said}: {:?}", began.elapsed());
         assert_eq!(asked.load(Ordering::SeqCst), 1, "{said}: asked once, and not again");
     }
     assert_eq!(met.load(Ordering::SeqCst), 0, "somebody went elsewhere");
