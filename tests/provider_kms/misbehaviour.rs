@@ -94,6 +94,8 @@ fn a_server_that_misbehaves_is_refused_in_time_and_in_bounded_memory() {
         (http("200 OK", &plain(&"A".repeat(40))), "Damaged", "not 32 bytes"),
         (http("200 OK", &plain(&"A".repeat(44))), "Damaged", "not 32 bytes"),
         (http("200 OK", &plain(&"A".repeat(400))), "Damaged", "not 32 bytes"),
+        (http("404 Not Found", b"<html>"), "Unavailable", "is it the key service?"),
+        (http("403 Forbidden", b""), "Unavailable", "is it the key service?"),
         (http("500 Oh", b"{\"errors\":[\"x\"]}"), "Unavailable", "status 500: x"),
         (Does::Says(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()), "Unavailable", "can be read"),
         (Does::Says(Vec::new()), "Unavailable", "the connection broke"),
