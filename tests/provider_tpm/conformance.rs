@@ -47,6 +47,10 @@ impl World for Chip {
         Ok(self.key(KEY, "wrong"))
     }
 
+    fn wrong_enrols(&self) -> bool {
+        true
+    }
+
     fn replace_key(&self) -> Case<()> {
         let key = provider(self.0.tcti(), "").key_at(KEY);
         key.efface().unwrap();

@@ -121,11 +121,18 @@ pub fn a_wrong_pin_costs_one_attempt_and_a_locked_tpm_says_for_how_long() {
     opens(&medium, &recovery());
     tpm.unlock();
     opens(&medium, &right(&tpm));
-    // Where it never forgets an attempt, there is no time to tell.
+    // One that takes no attempts at all has no time to tell.
+    tpm.limits(0, 1000);
+    assert_eq!(refused(&medium, &right(&tpm)).0, ProviderError::LockedOut { retry_after: None });
+    // And one whose attempts are forgotten at once never locks itself.
     tpm.limits(1, 0);
-    let wrong = Arc::new(provider(tpm.tcti(), "wrong"));
-    let first = refused(&medium, &wrong).0;
-    println!("figure: with a recovery time of 0 a wrong PIN is {first:?}");
+    for _ in 0..3 {
+        let wrong = Arc::new(provider(tpm.tcti(), "wrong"));
+        assert_eq!(refused(&medium, &wrong).0, ProviderError::Wrong);
+    }
+    let lockout = right(&tpm).probe().unwrap().lockout;
+    assert!(!lockout.is_locked(), "{lockout:?}");
+    opens(&medium, &right(&tpm));
 }
 
 pub fn the_pcrs_are_part_of_it_where_asked() {
