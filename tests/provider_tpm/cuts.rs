@@ -129,14 +129,14 @@ pub fn a_key_cut_at_every_command_of_its_making_and_effacement() {
     let mut judge = |at: At, done: bool| {
         assert!(there() || !done, "{at:?}: it had returned, and is gone");
         if !there() {
-            keyed.make_key().unwrap();
+            keyed.generate_key().unwrap();
         }
         keyed.efface().unwrap();
         assert!(!there());
     };
-    each_cut("making a key", &wire, &mut || keyed.make_key().is_ok(), &mut judge);
+    each_cut("making a key", &wire, &mut || keyed.generate_key().is_ok(), &mut judge);
 
-    keyed.make_key().unwrap();
+    keyed.generate_key().unwrap();
     let stolen = std::cell::RefCell::new(file_with(&keyed));
     // The slot has gone from the file before; here is a copy of it from then.
     let mut judge = |at: At, done: bool| {
@@ -147,7 +147,7 @@ pub fn a_key_cut_at_every_command_of_its_making_and_effacement() {
         } else {
             let refused = builder().open_on(stolen.borrow().clone(), &keyed).map(drop);
             assert!(refused.unwrap_err().to_string().contains("no such key"));
-            keyed.make_key().unwrap();
+            keyed.generate_key().unwrap();
             *stolen.borrow_mut() = file_with(&keyed);
         }
     };

@@ -143,7 +143,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`ProviderError::Denied`] where something is at the handle; or what the answers mean.
-    pub(super) fn make_key(&mut self, handle: u32) -> Result<(), ProviderError> {
+    pub(super) fn generate_key(&mut self, handle: u32) -> Result<(), ProviderError> {
         let primary = self.parent(Parent::Primary)?;
         let salt = Some(primary.handle);
         let made: KeyHandle = self.in_session(salt, SessionType::Hmac, |connection, session| {
