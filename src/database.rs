@@ -111,8 +111,10 @@ impl Database {
     pub fn close(self) -> Result<(), OpenError> {
         let Self { db, store, rotation, .. } = self;
         db.close()?;
-        // The worker holds keys: it is gone before this returns.
-        rotation.wait_for_worker();
+        // The worker holds keys: it is gone before this returns. A fork's child never had it.
+        if !store.is_elsewhere() {
+            rotation.wait_for_worker();
+        }
         match store.anchor_status().filter(|status| !status.is_level()) {
             None => Ok(()),
             Some(AnchorStatus { count, acknowledged, fault, .. }) => {

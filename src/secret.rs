@@ -70,7 +70,7 @@ impl LockedMemory {
 
 impl Drop for LockedMemory {
     fn drop(&mut self) {
-        if self.origin.is_forked_child() {
+        if self.origin.is_elsewhere() {
             // Not mapped in this process: a wipe would fault, and there is nothing to wipe.
             std::mem::forget(self.bytes.take());
         } else {
@@ -146,6 +146,11 @@ impl Arena {
     pub(crate) fn is_forked_child(&self) -> bool {
         self.origin.is_forked_child()
     }
+
+    /// The same, also where the fork went around the handler: a system call.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.origin.is_elsewhere()
+    }
 }
 
 /// A 32-byte key in locked memory. Not `Clone`; shows no byte in `Debug`; wiped when dropped.
@@ -172,7 +177,7 @@ impl fmt::Debug for SecretKey {
 impl Drop for SecretKey {
     fn drop(&mut self) {
         // In a forked child another thread of the parent may have held the lock, for ever.
-        if self.arena.is_forked_child() {
+        if self.arena.is_elsewhere() {
             return;
         }
         let mut slots = lock(&self.arena.slots);
@@ -215,7 +220,7 @@ impl SecretBytes {
     /// This process is a fork of the one that made them: the memory is not mapped here, or is
     /// something else's by now.
     pub(crate) fn expose(&self) -> io::Result<&[u8]> {
-        if self.memory.origin.is_forked_child() {
+        if self.memory.origin.is_elsewhere() {
             return Err(io::Error::other(
                 "this process is a fork of the one that made the credential, which has it in memory \
                  that a fork does not inherit; make the credential again after the fork",

@@ -71,7 +71,6 @@ pub(crate) use check::{GroupBuffer, holds, put};
 pub(crate) use debris::PageSet;
 pub(crate) use guard::Recovered;
 pub(crate) use header::{look as look_at_header, read as read_header};
-pub(crate) use plausible::fault as implausible;
 pub(crate) use survey::{
     HeaderCopyState, PageVerdict, RootCopyState, Survey, SurveyedState, TagCopyState, Under,
 };
@@ -114,6 +113,11 @@ impl Default for Options {
         }
     }
 }
+
+const FORKED: StoreError = StoreError::Misuse(
+    "this process is a fork of the one that opened the database and has no keys; open it after the \
+     fork",
+);
 
 /// An open store.
 pub(crate) struct Store {
@@ -348,10 +352,7 @@ impl Store {
 
     fn check_usable(&self) -> Result<(), StoreError> {
         if self.arena.is_forked_child() {
-            return Err(StoreError::Misuse(
-                "this process is a fork of the one that opened the database and has no keys; open \
-                 it after the fork",
-            ));
+            return Err(FORKED);
         }
         if self.latched.load(Ordering::Acquire) {
             return Err(StoreError::Latched);
@@ -360,6 +361,16 @@ impl Store {
             return Err(StoreError::Misuse("the database is closed"));
         }
         Ok(())
+    }
+
+    // Asked before anything goes to the file: a fork may have gone around what counts forks.
+    fn check_process(&self) -> Result<(), StoreError> {
+        if self.arena.is_elsewhere() { Err(FORKED) } else { Ok(()) }
+    }
+
+    /// Whether this process is a fork of the one that opened the store.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.arena.is_elsewhere()
     }
 
     fn check_writable(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::exit;
 
 use fork::{Fork, fork, waitpid};
@@ -55,7 +56,11 @@ fn a_forked_child_has_no_keys_and_the_parent_goes_on() {
     let before = fs::read(path("a.room")).unwrap();
 
     match fork().unwrap() {
-        Fork::Child => exit(in_child(db, backend, &passphrase, &path("c.room"))),
+        Fork::Child => {
+            let met = || in_child(db, backend, &passphrase, &path("c.room"));
+            // A panic that unwound would remove the parent's directory.
+            exit(catch_unwind(AssertUnwindSafe(met)).unwrap_or(0))
+        }
         Fork::Parent(child) => {
             let status = waitpid(child).unwrap();
             assert_eq!(status, 0b1111 << 8, "exit code and signal: {status:#x}");

@@ -24,7 +24,7 @@ impl Store {
             return Ok(());
         }
         // A forked child has no keys, and other threads of the parent may have held any lock.
-        let result = if self.arena.is_forked_child() { Ok(()) } else { self.close_alone() };
+        let result = if self.arena.is_elsewhere() { Ok(()) } else { self.close_alone() };
         let unlocked = self.medium.unlock().map_err(StoreError::Io);
         result.and(unlocked)
     }

@@ -8,8 +8,9 @@ use crate::layout::{PAGE_BYTES, PAGE_ZERO_SIZE};
 /// How far a length may be ahead of the file: redb grows to twice what it needs, and by a region
 /// of 4 GiB beyond that, and nothing is written there before it is used.
 const LENGTH_PER_FILE_BYTE: u64 = 64;
-/// What is plausible for the smallest file, in bytes.
-const LENGTH_FREE_BYTES: u64 = 64 << 30;
+/// What is plausible for the smallest file, in bytes: redb makes each growth durable, and may hold
+/// all that is to stand there in its cache.
+const LENGTH_FREE_BYTES: u64 = 1 << 40;
 /// More regions than a file of 256 TiB has as redb makes them, 4 GiB each.
 const REGIONS_MAX: u64 = 1 << 16;
 
@@ -49,8 +50,8 @@ mod tests {
         let table = [
             (MIB, MIB, 0, 1 << 20, true),
             (8 << 30, MIB, 0, 1 << 20, true), // redb has grown, nothing is written yet
-            ((64 << 30) + 64 * MIB, MIB, 0, 1 << 20, true),
-            ((64 << 30) + 64 * MIB + 4096, MIB, 0, 1 << 20, false),
+            ((1 << 40) + 64 * MIB, MIB, 0, 1 << 20, true),
+            ((1 << 40) + 64 * MIB + 4096, MIB, 0, 1 << 20, false),
             (1 << 46, 1 << 46, 0, 1 << 20, true), // 64 TiB, written
             (1 << 59, 1 << 59, 0, u32::MAX, true), // sums that do not overflow
             (1 << 30, 1 << 30, 0, 4, true),       // 65,536 regions

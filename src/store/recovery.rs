@@ -197,7 +197,8 @@ struct Opening<'a> {
     read_only: bool,
 }
 
-// No crash makes such a record, so nothing is gone back to instead.
+// Asked of the record that is taken only: the other one may be of before a shrink, and the file has
+// been cut since. No crash makes such a one the newest, so nothing is gone back to instead.
 fn refuse_absurd(root: &RootRecord, copy: CopyId, file_len: u64) -> Result<(), Damage> {
     plausible::fault(root, file_len).map_or(Ok(()), |why| Err(Damage::Root { copy, why }))
 }
@@ -254,9 +255,6 @@ impl Opening<'_> {
     ) -> Result<Chosen, OpenError> {
         recovery.scanned = true;
         let len = self.medium.len().map_err(OpenError::io("measuring the file"))?;
-        for (root, copy) in &candidates {
-            refuse_absurd(root, *copy, len)?;
-        }
         let groups = candidates.iter().map(|(root, _)| root.groups).max().unwrap_or(0);
         let scan = self.tag_pages.scan(groups, len)?;
         let mut first_failure = None;
@@ -268,6 +266,7 @@ impl Opening<'_> {
                 }
                 Ok(rows) => {
                     let observed = self.check_time(&root, copy)?;
+                    refuse_absurd(&root, copy, len)?;
                     if !options.holes.dead_timeline() {
                         recovery.erased_tag_pages = self.erase_dead(&rows, &scan, root.sync)?;
                     }

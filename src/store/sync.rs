@@ -67,6 +67,7 @@ impl Store {
     }
 
     pub(super) fn sync_counted(&self, bound: &mut Option<Bound>) -> Result<(), StoreError> {
+        self.check_process()?;
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_usable()?;
         // redb asks for a sync only after all its writes succeeded.
@@ -84,6 +85,7 @@ impl Store {
     /// already, some of its pages are not here yet. So the root carries page 0 as it was durable,
     /// and the state is like the one after redb's own sync when it grows the file.
     pub(super) fn sync_on_its_own(&self) -> Result<(), StoreError> {
+        self.check_process()?;
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_usable()?;
         if self.holes.header_before_pages() {

@@ -162,21 +162,28 @@ impl Store {
         run_max: usize,
         buffers: &mut Buffers,
     ) -> Result<(), StoreError> {
+        self.check_process()?;
         let keyring = self.keyring();
         let pages = pieces.iter().map(|piece| piece.len()).sum();
         let threads = if self.medium.writes_in_parallel() { threads_for(pages) } else { 1 };
         let pool = Mutex::new(buffers);
         let buffers = || pool.lock().unwrap_or_else(PoisonError::into_inner);
         crew::share(pieces.len() as u64, threads, |next| {
+            // At once where one thread fails or panics: the others stop before their next piece.
+            let _unwinding = LatchOnUnwind::new(&self.latched);
             let mut buffer = buffers().pop().unwrap_or_default();
-            while let Some(number) = next() {
+            while !self.latched.load(Ordering::Acquire)
+                && let Some(number) = next()
+            {
                 let piece = usize::try_from(number).ok().and_then(|number| pieces.get(number));
-                self.seal_and_write(&keyring, piece.unwrap_or(&&[][..]), run_max, &mut buffer)?;
+                let piece = piece.copied().unwrap_or_default();
+                self.latch_write(self.seal_and_write(&keyring, piece, run_max, &mut buffer))?;
             }
             buffers().push(buffer);
-            Ok(())
-        })
-        .map(|_| ())
+            Ok::<_, StoreError>(())
+        })?;
+        // Or somebody else has latched the store in the middle of it.
+        if self.latched.load(Ordering::Acquire) { Err(StoreError::Latched) } else { Ok(()) }
     }
 
     /// Seals some pages, ascending, and writes runs of neighbours.

@@ -4,8 +4,8 @@
 use std::io;
 
 use super::super::debris::PageSet;
-use super::super::roots;
 use super::super::scan::{self, Scanned, ScannedPair, TagPages};
+use super::super::{plausible, roots};
 use super::groups::scan_copy;
 use super::{Copy, SurveyedState};
 use crate::error::{Damage, OpenError};
@@ -196,6 +196,9 @@ impl Choosing<'_> {
         }
         if root.clean && self.len < layout::data_end(root.logical_len).0 {
             self.note(Damage::Truncated { offset: FileOffset(self.len) });
+        }
+        if let Some(why) = plausible::fault(root, self.len) {
+            self.note(Damage::Root { copy, why });
         }
     }
 }

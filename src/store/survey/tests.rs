@@ -43,6 +43,13 @@ fn states() -> Vec<Vec<u8>> {
     }
     write(&store, 130, 9);
     states.push(medium.to_bytes());
+    // A length out of all proportion, and back.
+    store.set_len(2 << 40).unwrap();
+    store.sync().unwrap();
+    states.push(medium.to_bytes());
+    store.set_len(3 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    store.sync().unwrap();
+    states.push(medium.to_bytes());
     store.close().unwrap();
     states.push(medium.to_bytes());
     states
