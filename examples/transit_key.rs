@@ -10,6 +10,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,9 +18,19 @@ use strongroom::providers::kms::{TokenFrom, TransitKey, TransitOptions};
 use strongroom::redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use strongroom::{Database, RecoveryCode, SlotSpec};
 
-const OPENED: TableDefinition<u64, ()> = TableDefinition::new("opened");
+const OPENED: TableDefinition<u128, ()> = TableDefinition::new("opened");
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, url, name, roots, token] = arguments.as_slice() else {
         return Err("give: FILE URL KEY ROOTS TOKEN_FILE".into());
@@ -47,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         db
     };
     let write = db.begin_write()?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
     write.open_table(OPENED)?.insert(now, ())?;
     write.commit()?;
     println!("opened {} times", db.begin_read()?.open_table(OPENED)?.len()?);

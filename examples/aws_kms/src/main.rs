@@ -106,9 +106,14 @@ fn meaning<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ProviderError {
         "IncorrectKeyException" => ProviderError::NotMine,
         "InvalidCiphertextException" => ProviderError::Damaged(said()),
         "NotFoundException" => ProviderError::NoKey(said()),
-        "DisabledException" | "KMSInvalidStateException" | "InvalidKeyUsageException"
-        | "AccessDeniedException" | "UnrecognizedClientException" | "ExpiredTokenException"
-        | "InvalidSignatureException" | "IncompleteSignature" => ProviderError::Denied(said()),
+        "DisabledException"
+        | "KMSInvalidStateException"
+        | "InvalidKeyUsageException"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "ExpiredTokenException"
+        | "InvalidSignatureException"
+        | "IncompleteSignature" => ProviderError::Denied(said()),
         _ => ProviderError::Unavailable(said()),
     }
 }
@@ -151,7 +156,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let made = runtime.block_on(client.create_key().send())?;
         Ok(made.key_metadata.ok_or("no key was made")?.key_id)
     };
-    let (key_id, other_id) = if wanted == "new" { (make()?, Some(make()?)) } else { (wanted, None) };
+    let (key_id, other_id) =
+        if wanted == "new" { (make()?, Some(make()?)) } else { (wanted, None) };
     let runtime = Arc::new(runtime);
     let key = |key_id: String| {
         let (client, runtime) = (client.clone(), Arc::clone(&runtime));
