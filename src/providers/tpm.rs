@@ -18,10 +18,11 @@ use zeroize::Zeroizing;
 use self::connection::{Connection, within};
 use self::sealed::{Parent, Pcrs, Sealed};
 use self::sealing::Object;
-use crate::keys::{PIN_COST, pin_value};
+use crate::error::{OpenError, ProviderError};
+use crate::format::key_slot::KdfCost;
+use crate::keys::{KeyProvider, PIN_COST, ProviderSlot, SlotSecret, pin_value};
 use crate::random;
 use crate::secret::SecretBytes;
-use crate::{KdfCost, KeyProvider, OpenError, ProviderError, ProviderSlot, SlotSecret};
 
 mod answer;
 mod connection;

@@ -5,7 +5,7 @@
 use tss_esapi::Error;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind as Kind};
 
-use crate::ProviderError;
+use crate::error::ProviderError;
 
 /// What the TPM was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

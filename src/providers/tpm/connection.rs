@@ -26,7 +26,7 @@ use tss_esapi::tcti_ldr::TctiNameConf;
 use super::answer::{Asked, meaning};
 use super::sealed::{NAME_LEN, Parent};
 use super::tcti::Tcti;
-use crate::ProviderError;
+use crate::error::ProviderError;
 
 /// Runs a conversation on a thread of its own. The TSS library waits for an answer for ever; the
 /// thread that waits is left behind, and what it still hears is thrown away.

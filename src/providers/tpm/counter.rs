@@ -25,9 +25,10 @@ use super::connection::{Connection, Cover, auth_value, within};
 use super::sealed::{NAME_LEN, Parent};
 use super::tcti::Tcti;
 use super::turn::Turn;
+use crate::anchor::Anchor;
+use crate::error::{AnchorFault, ProviderError};
 use crate::random;
 use crate::secret::SecretBytes;
-use crate::{Anchor, AnchorFault, ProviderError};
 
 /// A counter is a 64-bit number.
 const COUNT_SIZE: u16 = 8;

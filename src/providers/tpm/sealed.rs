@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::KdfCost;
+use crate::format::key_slot::KdfCost;
 use crate::wire::{Malformed, Reader};
 
 const VERSION: u8 = 1;

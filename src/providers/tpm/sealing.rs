@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::answer::Asked;
 use super::connection::{Connection, Cover, StorageKey, auth_value, storage_template};
 use super::sealed::{Parent, Pcrs};
-use crate::ProviderError;
+use crate::error::ProviderError;
 
 /// A sealed object, as the TPM gave it.
 #[derive(Debug)]
