@@ -337,3 +337,19 @@ fn a_passphrase_is_changed_on_the_terminal() {
         assert_eq!(code, expected, "{screen}");
     }
 }
+
+#[test]
+fn on_a_terminal_a_result_stands_before_the_remarks_on_it() {
+    let directory = made(1);
+    for (arguments, result, remark) in [
+        (&["rotate", "a.room"][..], "rotated from data key 1 to 2", "backups and header backups"),
+        (&["key", "list", "a.room"], "slot 1: key file", "one way in only"),
+        (&["decrypt", "a.room", "p.redb"], "decrypted a.room", "in the clear"),
+        (&["salvage", "a.room", "s.redb", "--plain"], "rows: 16 of 16 saved", "in the clear"),
+    ] {
+        let arguments = [arguments, &["--key-file", "k"]].concat();
+        let (code, screen) = Terminal::run(directory.path(), &arguments, &[]).end();
+        let places = (screen.find(result), screen.rfind(remark));
+        assert!(code == 0 && places.0.is_some() && places.0 < places.1, "{screen}");
+    }
+}

@@ -71,10 +71,12 @@ impl Output {
     /// which `--quiet` leaves out.
     pub(crate) fn done(&mut self, json: &Value, text: impl Display) -> Result<(), Failure> {
         match (self.json, self.quiet) {
-            (true, _) => self.json(json),
-            (false, true) => Ok(()),
-            (false, false) => self.line(text),
+            (true, _) => self.json(json)?,
+            (false, true) => {}
+            (false, false) => self.line(text)?,
         }
+        // Before the remarks that follow it.
+        self.flush()
     }
 
     /// A remark that is no result.

@@ -30,6 +30,9 @@ use work::Work;
 /// names the old key any more; what it can't reach are older copies, backups and spare flash
 /// blocks.
 ///
+/// Your passphrase or key file opens the file as before: the data key is one that nobody sees.
+/// `strongroom key replace` changes a passphrase.
+///
 /// Do it when `strongroom status` says that it is due, and with --anew after a revocation.
 ///
 /// A file that an application has open is rotated by that application (the library's

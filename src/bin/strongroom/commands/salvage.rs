@@ -108,6 +108,7 @@ impl Salvage {
             None => saved?,
         };
         out.either(&to_json(&report), plain(&report.to_string()))?;
+        out.flush()?;
         if self.plain {
             out.warn("the new file is in the clear, for everybody who can read it or the disk");
         }

@@ -38,6 +38,7 @@ impl List {
         if status.split_roles {
             out.line("roles are split: an admin slot opens no data, a data slot changes no slots")?;
         }
+        out.flush()?;
         if status.slots.len() == 1 {
             out.remark(
                 "there is one way in only: `strongroom key recovery` makes a code to lock away",
