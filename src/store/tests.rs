@@ -13,6 +13,7 @@ use crate::units::{GroupNo, SyncSeq};
 
 mod closing;
 mod exchange;
+mod planting;
 mod restoring;
 mod runs;
 
