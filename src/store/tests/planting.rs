@@ -50,8 +50,10 @@ fn planted_pages_are_counted_sealed_anew_and_read_back() {
         to.read_at(at, &mut byte).unwrap();
         to.write_at(at, &[byte[0] ^ 1]).unwrap();
         let damaged = store.read_all_back();
-        let named = matches!(damaged, Err(StoreError::Damage(Damage::Page { page: PageNo(found), .. })) if found == page);
-        assert!(named, "{page}: {damaged:?}");
+        let Err(StoreError::Damage(Damage::Page { page: named, .. })) = damaged else {
+            panic!("{page}: {damaged:?}")
+        };
+        assert_eq!(named, PageNo(page));
         to.write_at(at, &byte).unwrap();
     }
 }
