@@ -648,3 +648,16 @@ fn what_a_failed_sync_may_have_lost_is_not_acknowledged() {
     faulty.disarm();
     drop(builder(&anchor).open_on(faulty, &key()).unwrap());
 }
+
+#[test]
+fn a_close_catches_up_with_the_anchor_before_it_counts() {
+    let (disk, anchor, _) = bound(AnchorPolicy::every_commit());
+    let db = builder(&anchor).open_on(disk.clone(), &key()).unwrap();
+    let count = anchor.count();
+    anchor.fail(Some(AnchorFault::Unreachable("unplugged".to_owned())));
+    put(&db, 2);
+    anchor.fail(None);
+    db.close().unwrap();
+    assert_eq!(anchor.count(), count + 2, "the commit's count, and the close's");
+    assert_eq!(value(&builder(&anchor).open_on(disk, &key()).unwrap()), 2);
+}

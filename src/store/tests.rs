@@ -14,6 +14,7 @@ use crate::units::{GroupNo, SyncSeq};
 mod closing;
 mod crowded;
 mod exchange;
+mod planting;
 mod restoring;
 mod runs;
 
@@ -21,7 +22,7 @@ fn key() -> RawKey {
     RawKey::new([7; 32])
 }
 
-/// Memory that counts sealed pages on their way out, keeps a list of writes, and can be told to fail.
+/// Memory that counts sealed pages on their way out, lists writes, and can be told to fail.
 #[derive(Debug, Default)]
 struct Watched {
     memory: MemoryMedium,

@@ -114,3 +114,46 @@ impl Testimony {
         Ok(observed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::anchor_binding::tests::made;
+    use crate::format::root_record::tests::example;
+    use crate::keys::RawKey;
+    use crate::medium::MemoryMedium;
+    use crate::store::{Options, create};
+    use crate::units::SyncSeq;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_acknowledged_sync_is_the_one_that_was_counted_under_this_binding() {
+        let medium = Arc::new(MemoryMedium::new());
+        let store = create(medium, &RawKey::new([7; 32]), None, &Options::default()).unwrap();
+        // Since which generation it is bound, the anchor's count, the root's generation, count and
+        // the sync that was counted; the root is of sync 9.
+        for (since, anchor, generation, count, counted_at, acknowledged) in [
+            (3, 7, 3, 7, 9, true),
+            (3, 7, 4, 7, 9, true),
+            (3, 7, 3, 7, 8, false),
+            (3, 6, 3, 7, 9, false),
+            (4, 6, 3, 7, 9, false),
+        ] {
+            let testimony = Testimony {
+                binding: Some(made(since, 6)),
+                anchor: None,
+                anchor_count: Some(anchor),
+                at_least: None,
+                accepts_rollback: false,
+            };
+            let (generation, counted_at) = (Generation(generation), SyncSeq(counted_at));
+            let root = RootRecord { generation, count, counted_at, ..example(9) };
+            let observed = testimony.check(&store.keyring(), Generation(4), &root, CopyId::A);
+            assert_eq!(
+                observed.unwrap().acknowledged_sync,
+                acknowledged,
+                "{since} {anchor} {root:?}"
+            );
+        }
+    }
+}

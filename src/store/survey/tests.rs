@@ -228,3 +228,72 @@ fn a_header_copy_is_judged_by_the_one_that_was_unlocked() {
     assert_eq!(judged(&|header| header.generation = older), HeaderCopyState::Older(older));
     assert_eq!(judged(&|header| header.generation = newer), HeaderCopyState::Newer(newer));
 }
+
+#[test]
+fn only_what_the_last_sync_wrote_may_be_torn_and_is_forgiven_after_one_phase() {
+    let medium = MemoryMedium::new();
+    let store = store::create(Arc::new(medium.clone()), &key(), None, &Options::default()).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(3 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    let torn = |pages: &[u64]| {
+        let bytes = medium.to_bytes();
+        let survey = surveyed(bytes.clone()).unwrap();
+        assert_eq!(survey.len(), bytes.len() as u64);
+        let of = |is: &dyn Fn(PageNo) -> bool| -> Vec<u64> {
+            (0..378).filter(|page| is(PageNo(*page))).collect()
+        };
+        assert_eq!(of(&|page| survey.may_be_torn(page)), pages);
+        of(&|page| survey.is_forgiven(page))
+    };
+    [1, 130, 300].iter().for_each(|page| write(&store, *page, 1));
+    store.sync().unwrap();
+    assert_eq!(torn(&[1, 130, 300]), [1, 130, 300]);
+    [2, 130].iter().for_each(|page| write(&store, *page, 2));
+    store.sync().unwrap();
+    assert_eq!(torn(&[2, 130]), [2, 130]);
+    // Byte 9, bit 2 of redb's header: two phases.
+    store.write_page_zero(9, &[4]).unwrap();
+    write(&store, 301, 3);
+    store.sync().unwrap();
+    assert_eq!(torn(&[301]), [0; 0], "nothing is due to be forgiven");
+    store.close().unwrap();
+    assert_eq!(torn(&[]), [0; 0]);
+}
+
+#[test]
+fn what_is_cut_off_is_told_from_what_does_not_open() {
+    let clean = states().pop().unwrap();
+    let root_b = usize::try_from(layout::root_start(CopyId::B).0).unwrap();
+    let mut blank = clean.clone();
+    blank[root_b..root_b + PAGE_SIZE].fill(0);
+    for (len, state) in [
+        (root_b + PAGE_SIZE, RootCopyState::DoesNotOpen),
+        (root_b + PAGE_SIZE - 1, RootCopyState::Truncated),
+        (blank.len(), RootCopyState::DoesNotOpen),
+    ] {
+        assert_eq!(surveyed(blank[..len].to_vec()).unwrap().roots()[1], state, "{len}");
+    }
+    let group_2 = layout::tag_page_start(GroupNo(2), CopyId::A).0;
+    let survey = surveyed(clean[..usize::try_from(group_2).unwrap()].to_vec()).unwrap();
+    let mut bytes = [0; PAGE_SIZE];
+    let mut look = |page| survey.page(PageNo(page), Under::Current, &mut bytes);
+    assert!(matches!(look(300), PageVerdict::Truncated));
+    assert!(matches!(look(130), PageVerdict::Opened));
+    let mut torn = clean;
+    torn[40_000] ^= 1;
+    let survey = surveyed(torn).unwrap();
+    assert!(survey.is_whole_header(CopyId::A) && !survey.is_whole_header(CopyId::B));
+}
+
+#[test]
+fn a_clean_file_without_a_group_ends_where_its_pages_would() {
+    let medium = MemoryMedium::new();
+    let store = store::create(Arc::new(medium.clone()), &key(), None, &Options::default()).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
+    store.close().unwrap();
+    let survey = surveyed(medium.to_bytes()).unwrap();
+    assert!(survey.fault().is_none(), "{:?}", survey.fault());
+    let state = survey.state().unwrap();
+    assert_eq!((state.root.clean, state.clean_index), (true, None));
+}

@@ -39,5 +39,18 @@ fn a_clean_root_counts_exactly_and_the_file_ends_behind_the_index() {
     let root = reopened_on(&memory).state().durable.root.clone();
     assert_eq!(root.sealed_pages, sealed + 2, "with the two roots, and nothing kept in reserve");
     let end = layout::clean_index_start(20 * PAGE_BYTES).0 + PAGE_BYTES;
-    assert_eq!(memory.len().unwrap(), end);
+    assert_eq!((memory.len().unwrap(), reopened_on(&memory).file_len().unwrap()), (end, end));
+}
+
+#[test]
+fn a_clean_file_that_was_only_read_is_left_as_it_is() {
+    let memory = MemoryMedium::new();
+    let store = created(memory.clone(), 1);
+    write(&store, 1, 1);
+    store.close().unwrap();
+    let clean = memory.to_bytes();
+    let store = reopened_on(&memory);
+    assert_eq!(read(&store, 1).unwrap(), 1);
+    store.close().unwrap();
+    assert!(memory.to_bytes() == clean);
 }

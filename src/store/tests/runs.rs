@@ -72,3 +72,19 @@ fn seals_are_counted_with_their_tag_pages_and_the_reserve_follows_the_policy() {
     let refused = store.write_pages(PageNo(1), &[1; PAGE_SIZE]);
     assert!(matches!(refused, Err(StoreError::KeyUsedUp)), "{refused:?}");
 }
+
+#[test]
+fn a_new_data_key_begins_with_what_waits_to_be_sealed_under_it() {
+    let store = created(MemoryMedium::new(), 2);
+    for round in [1, 2] {
+        write(&store, 1, round);
+        write(&store, 130, round);
+        store.sync().unwrap();
+    }
+    let late = store.state().cache.dirty_count();
+    assert_eq!(late, 1, "one tag page was the witness, the other one is owed");
+    [2, 3, 4].iter().for_each(|page| write(&store, *page, 2));
+    store.begin_rotation().unwrap();
+    let sealed = store.sealed_pages.load(Ordering::Relaxed);
+    assert_eq!(sealed, late + 2 * 3 + 1, "three pages, a tag page each, and the root record");
+}
