@@ -149,13 +149,16 @@ fn no_message_shows_a_key_or_a_value() {
         command.args(arguments).current_dir(directory.path()).env("THE_KEY", &hex);
         command.stdin(Stdio::null()).output().unwrap()
     };
+    let notes = ["put", "a.room", "notes", "today", "rain", "--create", "str:str"];
+    assert_eq!(code(&run(&[&notes[..], &["--key-file", "k"]].concat())), 0);
     std::fs::write(directory.path().join("bad"), format!("{{\"key\":\"{secret}\"")).unwrap();
     std::fs::write(directory.path().join("script"), format!("{secret} x\n")).unwrap();
     let put = ["put", "a.room", "t", "k", secret, "--key-file", "k"];
     for (arguments, expected) in [
         (&[&put[..], &["--create", "str:u64"]].concat()[..], 2),
         (&put[..], 7),
-        (&["get", "a.room", "t", secret, "--key-file", "k"], 7),
+        (&["get", "a.room", "notes", secret, "--key-file", "k"], 7),
+        (&["del", "a.room", "notes", secret, "--key-file", "k"], 7),
         (&["load", "a.room", "bad", "--table", "t", "--key-file", "k"], 2),
         (&["status", "a.room", "--key-env", "THE_KEY"], 2),
     ] {
