@@ -223,6 +223,7 @@ impl Pkcs11Provider {
         timeout: Duration,
         call: impl FnOnce(&Self, Found<'_>, Offers) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
+        module::check_not_forked()?;
         if self.pin.is_to_be_asked() {
             if self.token()?.pin == PinHealth::Locked {
                 return Err(Pkcs11Error::PinLocked);
@@ -238,6 +239,7 @@ impl Pkcs11Provider {
         timeout: Duration,
         call: impl FnOnce(&Self, Found<'_>, Offers) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
+        module::check_not_forked()?;
         self.pin.check_not_refused()?;
         let me = self.clone();
         module::timed(timeout, move |left| {

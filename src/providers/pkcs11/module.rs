@@ -33,7 +33,14 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// Without a lock, and before any is waited for: in a child, a thread that only the parent has may
 /// hold it for ever.
-fn check_not_forked(owner: &AtomicU32) -> Result<(), Pkcs11Error> {
+///
+/// # Errors
+/// [`Pkcs11Error::Forked`].
+pub(super) fn check_not_forked() -> Result<(), Pkcs11Error> {
+    check_owner(&OWNER)
+}
+
+fn check_owner(owner: &AtomicU32) -> Result<(), Pkcs11Error> {
     let own = process::id();
     match owner.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst) {
         Ok(_) => Ok(()),
@@ -126,12 +133,11 @@ impl Drop for Turn<'_> {
 /// its thread, and the module for itself.
 ///
 /// # Errors
-/// What the call says, [`Pkcs11Error::TimedOut`], or [`Pkcs11Error::Forked`].
+/// What the call says, or [`Pkcs11Error::TimedOut`].
 pub(super) fn timed<T: Send + 'static>(
     timeout: Duration,
     call: impl FnOnce(Duration) -> Result<T, Pkcs11Error> + Send + 'static,
 ) -> Result<T, Pkcs11Error> {
-    check_not_forked(&OWNER)?;
     let began = Instant::now();
     let (sender, receiver) = sync_channel(1);
     let spawned = thread::Builder::new().name("strongroom-pkcs11".to_owned()).spawn(move || {
@@ -175,12 +181,12 @@ mod tests {
     #[test]
     fn only_the_process_that_began_goes_on() {
         let owner = AtomicU32::new(0);
-        assert_eq!(check_not_forked(&owner), Ok(()));
+        assert_eq!(check_owner(&owner), Ok(()));
         assert_eq!(owner.load(Ordering::SeqCst), process::id());
-        assert_eq!(check_not_forked(&owner), Ok(()));
+        assert_eq!(check_owner(&owner), Ok(()));
         // What a forked child finds.
         let parents = AtomicU32::new(process::id().wrapping_add(1));
-        assert_eq!(check_not_forked(&parents), Err(Pkcs11Error::Forked));
+        assert_eq!(check_owner(&parents), Err(Pkcs11Error::Forked));
     }
 
     #[test]
