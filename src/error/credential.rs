@@ -62,6 +62,8 @@ impl fmt::Display for ProviderError {
     }
 }
 
+impl StdError for ProviderError {}
+
 /// A provider that gave no secret, or no slot. The file is as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProviderFailure {

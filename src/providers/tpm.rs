@@ -4,12 +4,13 @@
 //! TPM lies nothing, or one storage key that can be destroyed.
 //!
 //! Secret and slot are sealed together, so that a blob moved to another slot is noticed by the
-//! TPM's own cipher. A PIN is tried once. The salted session is only as good as the key that it is
-//! salted with: its name is compared with the slot's before anything is sent.
+//! TPM's own cipher. A PIN is tried once: one provider never tries it on the same blob again. The
+//! salted session is only as good as the key that it is salted with: its name is compared with the
+//! slot's before anything is sent.
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -36,6 +37,8 @@ pub use tcti::{Tcti, TctiError};
 
 /// How long a TPM may take for one question unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// More blobs than a file has slots.
+const REFUSED_MAX: usize = 16;
 
 /// A key provider on a TPM 2.0, for the holder of a PIN. In an [`Arc`] it is a credential:
 ///
@@ -59,6 +62,8 @@ pub struct TpmProvider {
     pcrs: Result<Pcrs, ProviderError>,
     cost: KdfCost,
     timeout: Duration,
+    /// Blobs that the PIN is wrong for: it will not be right the next time.
+    refused: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What a TPM says of itself, and what a provider finds in it.
@@ -87,6 +92,7 @@ impl TpmProvider {
             pcrs: Ok(Pcrs::default()),
             cost: PIN_COST,
             timeout: TIMEOUT,
+            refused: Mutex::default(),
         }
     }
 
@@ -101,7 +107,7 @@ impl TpmProvider {
     }
 
     /// Uses the storage key at this persistent handle, 0x81000000 to 0x817FFFFF, in place of the
-    /// storage primary: [`TpmProvider::make_key`] makes it, [`TpmProvider::efface`] destroys it and
+    /// storage primary: [`TpmProvider::generate_key`] makes it, [`TpmProvider::efface`] destroys it and
     /// every slot under it. Slots under other keys are not this provider's.
     #[must_use]
     pub fn key_at(mut self, handle: u32) -> Self {
@@ -146,9 +152,9 @@ impl TpmProvider {
     /// # Errors
     /// [`ProviderError::Denied`] without [`TpmProvider::key_at`], or where something is at the
     /// handle already; or what the TPM says.
-    pub fn make_key(&self) -> Result<(), ProviderError> {
+    pub fn generate_key(&self) -> Result<(), ProviderError> {
         let handle = self.key_handle()?;
-        self.converse(move |connection| connection.make_key(handle))
+        self.converse(move |connection| connection.generate_key(handle))
     }
 
     /// Destroys the key at [`TpmProvider::key_at`]: no slot that was made under it opens again, on
@@ -188,6 +194,10 @@ impl TpmProvider {
                     .to_owned(),
             )),
         }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn converse<T: Send + 'static>(
@@ -273,6 +283,9 @@ impl KeyProvider for TpmProvider {
         if parent != self.parent.clone()? {
             return Err(ProviderError::NotMine);
         }
+        if self.refused().iter().any(|refused| refused == blob) {
+            return Err(ProviderError::Wrong);
+        }
         let auth = self.authorisation(&salt, cost, ProviderError::Damaged)?;
         let object = Object { policy, unique, private };
         let data = self.converse(move |connection| {
@@ -281,8 +294,13 @@ impl KeyProvider for TpmProvider {
                 return Err(another(parent, &parent_name, &key.name));
             }
             connection.unseal(key, pcrs, auth.as_slice(), &object)
-        })?;
-        split(&data, slot)
+        });
+        if data == Err(ProviderError::Wrong) {
+            let mut refused = self.refused();
+            refused.truncate(REFUSED_MAX - 1);
+            refused.insert(0, blob.to_vec());
+        }
+        split(&data?, slot)
     }
 }
 

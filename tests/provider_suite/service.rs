@@ -24,7 +24,7 @@ struct Service {
 }
 
 impl Service {
-    fn make_key(&mut self, name: &str) {
+    fn generate_key(&mut self, name: &str) {
         self.made += 1;
         let mut key = [0; 32];
         getrandom::fill(&mut key).unwrap();
@@ -118,7 +118,7 @@ pub struct ServiceWorld(Arc<Mutex<Service>>);
 impl ServiceWorld {
     pub fn new() -> Self {
         let mut service = Service { up: true, ..Service::default() };
-        ["right", "other"].iter().for_each(|name| service.make_key(name));
+        ["right", "other"].iter().for_each(|name| service.generate_key(name));
         Self(Arc::new(Mutex::new(service)))
     }
 
@@ -150,7 +150,7 @@ impl World for ServiceWorld {
     }
 
     fn replace_key(&self) -> Case<()> {
-        self.set(|service| service.make_key("right"));
+        self.set(|service| service.generate_key("right"));
         Ok(())
     }
 

@@ -82,6 +82,12 @@ pub trait World {
     /// The right key with a wrong PIN, token or passphrase.
     fn wrong(&self) -> Case<Box<dyn Credential>>;
 
+    /// Whether a slot can be made with [`World::wrong`] all the same: where each slot has a PIN of
+    /// its own, any PIN is right for a new one.
+    fn wrong_enrols(&self) -> bool {
+        false
+    }
+
     /// Puts another key in the place of the one that [`World::credential`] uses: same name.
     fn replace_key(&self) -> Case<()>;
 

@@ -20,7 +20,7 @@ impl Chip {
     fn new() -> Self {
         let chip = Self(Swtpm::patient());
         for handle in [KEY, OTHER] {
-            provider(chip.0.tcti(), "right").key_at(handle).make_key().unwrap();
+            provider(chip.0.tcti(), "right").key_at(handle).generate_key().unwrap();
         }
         chip
     }
@@ -47,10 +47,14 @@ impl World for Chip {
         Ok(self.key(KEY, "wrong"))
     }
 
+    fn wrong_enrols(&self) -> bool {
+        true
+    }
+
     fn replace_key(&self) -> Case<()> {
         let key = provider(self.0.tcti(), "").key_at(KEY);
         key.efface().unwrap();
-        key.make_key().unwrap();
+        key.generate_key().unwrap();
         Ok(())
     }
 

@@ -110,6 +110,9 @@ pub fn a_wrong_pin_costs_one_attempt_and_a_locked_tpm_says_for_how_long() {
         let wrong = Arc::new(provider(tpm.tcti(), "wrong"));
         assert_eq!(refused(&medium, &wrong).0, ProviderError::Wrong);
         assert_eq!(failed(), attempt, "one open is one attempt");
+        // A loop round an open is none.
+        assert_eq!(refused(&medium, &wrong).0, ProviderError::Wrong);
+        assert_eq!(failed(), attempt, "the same object doesn't try its PIN again");
     }
     let lockout = right(&tpm).probe().unwrap().lockout;
     assert!(lockout.is_locked() && lockout.max == 3);
@@ -121,11 +124,18 @@ pub fn a_wrong_pin_costs_one_attempt_and_a_locked_tpm_says_for_how_long() {
     opens(&medium, &recovery());
     tpm.unlock();
     opens(&medium, &right(&tpm));
-    // Where it never forgets an attempt, there is no time to tell.
+    // One that takes no attempts at all has no time to tell.
+    tpm.limits(0, 1000);
+    assert_eq!(refused(&medium, &right(&tpm)).0, ProviderError::LockedOut { retry_after: None });
+    // And one whose attempts are forgotten at once never locks itself.
     tpm.limits(1, 0);
-    let wrong = Arc::new(provider(tpm.tcti(), "wrong"));
-    let first = refused(&medium, &wrong).0;
-    println!("figure: with a recovery time of 0 a wrong PIN is {first:?}");
+    for _ in 0..3 {
+        let wrong = Arc::new(provider(tpm.tcti(), "wrong"));
+        assert_eq!(refused(&medium, &wrong).0, ProviderError::Wrong);
+    }
+    let lockout = right(&tpm).probe().unwrap().lockout;
+    assert!(!lockout.is_locked(), "{lockout:?}");
+    opens(&medium, &right(&tpm));
 }
 
 pub fn the_pcrs_are_part_of_it_where_asked() {
@@ -183,8 +193,8 @@ pub fn a_key_of_its_own_can_be_effaced() {
     };
     let error = add(&keyed()).unwrap_err().to_string();
     assert!(error.contains("no such key"), "{error}");
-    keyed().make_key().unwrap();
-    let again = keyed().make_key().unwrap_err();
+    keyed().generate_key().unwrap();
+    let again = keyed().generate_key().unwrap_err();
     assert!(matches!(&again, ProviderError::Denied(why) if why.contains("already")), "{again}");
     add(&keyed()).unwrap();
     opens(&medium, &keyed());
@@ -201,7 +211,7 @@ pub fn a_key_of_its_own_can_be_effaced() {
     assert!(matches!(answer, ProviderError::NoKey(_)), "{message}");
     assert!(matches!(keyed().probe(), Err(ProviderError::NoKey(_))));
     // Another key in its place is not it.
-    keyed().make_key().unwrap();
+    keyed().generate_key().unwrap();
     let (answer, message) = refused(&stolen, &keyed());
     assert!(matches!(answer, ProviderError::NoKey(_)), "{message}");
     opens(&stolen, &recovery());
@@ -283,15 +293,23 @@ pub fn nothing_on_the_wire_is_the_secret() {
         let overheard = Arc::new(Overheard(provider, Mutex::default()));
         let medium = file_with(&overheard);
         opens(&medium, &overheard);
-        let (heard, secret) = (wire.heard(), overheard.1.lock().unwrap().clone());
+        let (messages, secret) = (wire.heard(), overheard.1.lock().unwrap().clone());
+        let heard = messages.concat();
         println!("figure: PCRs {pcrs:?}: enrolment and open = {} commands", wire.commands());
         assert!(heard.len() > 2000 && secret.len() == 32);
         // A part of it would do as well.
         for part in secret.chunks(8) {
             assert!(!heard.windows(8).any(|bytes| bytes == part), "the secret passed in the clear");
         }
-        // That the file's id is not there either shows that the search would find it.
-        let id = b"strongroom slot";
-        assert!(!heard.windows(id.len()).any(|bytes| bytes == id));
+        let bound = b"strongroom slot";
+        assert!(!heard.windows(bound.len()).any(|bytes| bytes == bound));
+        // One session of each conversation is not salted: there is no key to salt it with before
+        // the primary is made in it.
+        let (start, make_primary, null) = (0x176_u32, 0x131_u32, 0x4000_0007_u32);
+        let of =
+            |code: u32| messages.iter().filter(move |message| message[6..10] == code.to_be_bytes());
+        let unsalted = of(start).filter(|message| message[10..14] == null.to_be_bytes()).count();
+        assert_eq!((unsalted, of(make_primary).count()), (3, 3));
+        assert!(of(start).count() >= 3 + 5, "seal, and twice load and unseal");
     }
 }

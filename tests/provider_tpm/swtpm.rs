@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,17 @@ pub fn installed() -> bool {
     found
 }
 
-/// Two ports next to each other that nobody listens on.
+/// Two ports next to each other that nobody listens on. Not of those that the system gives to
+/// whoever connects somewhere: a connection to one's own port connects with itself.
 pub fn free_ports() -> [TcpListener; 2] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 9_973).unwrap();
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let next = first.local_addr().unwrap().port().wrapping_add(1);
-        if let Ok(second) = TcpListener::bind(("127.0.0.1", next)) {
-            return [first, second];
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + 2 * (own.wrapping_add(nth.wrapping_mul(37)) % 10_000);
+        let bound = [port, port + 1].map(|port| TcpListener::bind(("127.0.0.1", port)));
+        if let [Ok(data), Ok(control)] = bound {
+            return [data, control];
         }
     }
 }

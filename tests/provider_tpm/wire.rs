@@ -23,7 +23,8 @@ pub enum At {
 struct Passing {
     commands: usize,
     cut: Option<At>,
-    heard: Vec<u8>,
+    /// Commands and answers in turn.
+    heard: Vec<Vec<u8>>,
 }
 
 /// Stays up when the TPM is down. A clone is the same wire.
@@ -68,8 +69,8 @@ impl Wire {
         self.passing.lock().unwrap().commands
     }
 
-    /// All bytes of both directions since the plan.
-    pub fn heard(&self) -> Vec<u8> {
+    /// Every command and answer since the plan.
+    pub fn heard(&self) -> Vec<Vec<u8>> {
         self.passing.lock().unwrap().heard.clone()
     }
 }
@@ -86,7 +87,7 @@ fn converse(
         let command = read_message(&mut client)?;
         let (nth, cut) = {
             let mut passing = passing.lock().unwrap();
-            passing.heard.extend(&command);
+            passing.heard.push(command.clone());
             passing.commands += 1;
             (passing.commands - 1, passing.cut)
         };
@@ -100,7 +101,7 @@ fn converse(
             cut_now();
             return Ok(());
         }
-        passing.lock().unwrap().heard.extend(&answer);
+        passing.lock().unwrap().heard.push(answer.clone());
         client.write_all(&answer)?;
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tss_esapi::Context;
 use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
 use tss_esapi::constants::{PropertyTag, SessionType};
-use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, TpmHandle};
+use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, SessionHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
@@ -72,9 +72,9 @@ pub(super) struct StorageKey {
 pub struct TpmLockout {
     /// Wrong attempts that it remembers, and unorderly shutdowns, which it counts like one.
     pub failed: u32,
-    /// At so many it locks itself.
+    /// At so many it locks itself; zero is always.
     pub max: u32,
-    /// After so much time it forgets one; zero is never.
+    /// After so much time it forgets one; zero is at once, so it never locks itself.
     pub recovery: Duration,
 }
 
@@ -82,7 +82,7 @@ impl TpmLockout {
     /// Whether it refuses every attempt now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.failed >= self.max
+        self.max == 0 || (self.failed >= self.max && !self.recovery.is_zero())
     }
 
     /// How long until it takes an attempt again, at most: it doesn't say when it last forgot one.
@@ -193,20 +193,28 @@ impl Connection {
         })
     }
 
-    /// A session, salted if a key is given.
+    /// A session for these commands, salted if a key is given, and flushed after them: a TPM has
+    /// room for three.
     ///
     /// # Errors
     /// What the answer means.
-    pub(super) fn session(
+    pub(super) fn in_session<T>(
         &mut self,
         salt: Option<KeyHandle>,
         kind: SessionType,
-    ) -> Result<AuthSession, ProviderError> {
+        commands: impl FnOnce(&mut Self, AuthSession) -> Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
         let session = self.ask(Asked::Reach, |context| {
             let (cipher, hash) = (SymmetricDefinition::AES_128_CFB, HashingAlgorithm::Sha256);
             context.start_auth_session(salt, None, None, kind, cipher, hash)
         })?;
-        session.ok_or_else(|| ProviderError::Unavailable("it gave no session".to_owned()))
+        let session =
+            session.ok_or_else(|| ProviderError::Unavailable("it gave no session".to_owned()))?;
+        let done = commands(self, session);
+        let flushed = self.ask(Asked::Reach, |context| {
+            context.flush_context(SessionHandle::from(session).into())
+        });
+        done.and_then(|value| flushed.map(|()| value))
     }
 
     /// The storage key that secrets are sealed under.
@@ -216,12 +224,13 @@ impl Connection {
     pub(super) fn parent(&mut self, parent: Parent) -> Result<StorageKey, ProviderError> {
         let handle = match parent {
             Parent::Primary => {
-                let session = self.session(None, SessionType::Hmac)?;
-                self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
-                    let template = storage_template()?;
-                    context.create_primary(Hierarchy::Owner, template, None, None, None, None)
-                })?
-                .key_handle
+                let made = self.in_session(None, SessionType::Hmac, |connection, session| {
+                    connection.ask_in((session, Cover::Nothing), Asked::Own, |context| {
+                        let template = storage_template()?;
+                        context.create_primary(Hierarchy::Owner, template, None, None, None, None)
+                    })
+                })?;
+                made.key_handle
             }
             Parent::Key(handle) => KeyHandle::from(self.persistent(handle)?),
         };
@@ -284,7 +293,7 @@ mod tests {
             (at(3, 3, hour), true, Some(hour)),
             (at(5, 3, hour), true, Some(3 * hour)),
             (at(2, 3, hour), false, Some(hour)),
-            (at(3, 3, Duration::ZERO), true, None),
+            (at(3, 3, Duration::ZERO), false, None),
             (at(0, 0, hour), true, None),
             (at(u32::MAX, 1, Duration::MAX), true, Some(Duration::MAX)),
         ] {

@@ -254,41 +254,45 @@ impl Connection {
         let auth = auth_value(auth)?;
         // The value goes to the TPM encrypted.
         let primary = self.parent(Parent::Primary)?;
-        let session = self.session(Some(primary.handle), SessionType::Hmac)?;
-        self.ask_in((session, Cover::Command), Asked::Own, |context| {
-            let public = NvPublicBuilder::new()
-                .with_nv_index(NvIndexTpmHandle::new(index)?)
-                .with_index_name_algorithm(HashingAlgorithm::Sha256)
-                .with_index_attributes(attributes.build()?)
-                .with_index_auth_policy(Digest::try_from(nonce.as_slice())?)
-                .with_data_area_size(usize::from(COUNT_SIZE))
-                .build()?;
-            context.nv_define_space(Provision::Owner, Some(auth), public)
+        self.in_session(Some(primary.handle), SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Command), Asked::Own, |context| {
+                let public = NvPublicBuilder::new()
+                    .with_nv_index(NvIndexTpmHandle::new(index)?)
+                    .with_index_name_algorithm(HashingAlgorithm::Sha256)
+                    .with_index_attributes(attributes.build()?)
+                    .with_index_auth_policy(Digest::try_from(nonce.as_slice())?)
+                    .with_data_area_size(usize::from(COUNT_SIZE))
+                    .build()?;
+                context.nv_define_space(Provision::Owner, Some(auth), public)
+            })
         })
     }
 
     fn undefine(&mut self, handle: NvIndexHandle) -> Result<(), ProviderError> {
-        let session = self.session(None, SessionType::Hmac)?;
-        self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
-            context.nv_undefine_space(Provision::Owner, handle)
+        self.in_session(None, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Nothing), Asked::Own, |context| {
+                context.nv_undefine_space(Provision::Owner, handle)
+            })
         })
     }
 
     fn increment(&mut self, handle: NvIndexHandle, auth: &[u8]) -> Result<(), ProviderError> {
         let auth = auth_value(auth)?;
-        let session = self.session(None, SessionType::Hmac)?;
-        self.ask_in((session, Cover::Nothing), Asked::Count, |context| {
-            context.tr_set_auth(handle.into(), auth)?;
-            context.nv_increment(NvAuth::NvIndex(handle), handle)
+        self.in_session(None, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Nothing), Asked::Count, |context| {
+                context.tr_set_auth(handle.into(), auth)?;
+                context.nv_increment(NvAuth::NvIndex(handle), handle)
+            })
         })
     }
 
     fn value(&mut self, handle: NvIndexHandle, auth: &[u8]) -> Result<u64, ProviderError> {
         let auth = auth_value(auth)?;
-        let session = self.session(None, SessionType::Hmac)?;
-        let bytes = self.ask_in((session, Cover::Nothing), Asked::Count, |context| {
-            context.tr_set_auth(handle.into(), auth)?;
-            context.nv_read(NvAuth::NvIndex(handle), handle, COUNT_SIZE, 0)
+        let bytes = self.in_session(None, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Nothing), Asked::Count, |context| {
+                context.tr_set_auth(handle.into(), auth)?;
+                context.nv_read(NvAuth::NvIndex(handle), handle, COUNT_SIZE, 0)
+            })
         })?;
         let bytes = bytes.value().try_into().map_err(|_| {
             ProviderError::Unavailable("it answered with a count of wrong length".to_owned())

@@ -5,8 +5,7 @@
 
 use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::SessionType;
-use tss_esapi::handles::KeyHandle;
-use tss_esapi::handles::PersistentTpmHandle;
+use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::resource_handles::Provision;
@@ -71,11 +70,13 @@ impl Connection {
     ) -> Result<Object, ProviderError> {
         let policy = if pcrs.is_empty() { [0; 32] } else { self.policy_of_now(parent, pcrs)? };
         let auth = auth_value(auth)?;
-        let session = self.session(Some(parent.handle), SessionType::Hmac)?;
-        let created = self.ask_in((session, Cover::Both), Asked::Seal, |context| {
-            let data = SensitiveData::try_from(data)?;
-            let public = public(pcrs, policy, &[])?;
-            context.create(parent.handle, public, Some(auth), Some(data), None, None)
+        let salt = Some(parent.handle);
+        let created = self.in_session(salt, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Both), Asked::Seal, |context| {
+                let data = SensitiveData::try_from(data)?;
+                let public = public(pcrs, policy, &[])?;
+                context.create(parent.handle, public, Some(auth), Some(data), None, None)
+            })
         })?;
         let Public::KeyedHash { unique, .. } = created.out_public else {
             return Err(ProviderError::Unavailable("it made something else".to_owned()));
@@ -96,32 +97,34 @@ impl Connection {
         object: &Object,
     ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
         let auth = auth_value(auth)?;
-        let session = self.session(Some(parent.handle), SessionType::Hmac)?;
-        let loaded = self.ask_in((session, Cover::Command), Asked::Load, |context| {
-            let private = Private::try_from(object.private.as_slice())?;
-            let public = public(pcrs, object.policy, &object.unique)?;
-            context.load(parent.handle, private, public)
+        let salt = Some(parent.handle);
+        let loaded = self.in_session(salt, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Command), Asked::Load, |context| {
+                let private = Private::try_from(object.private.as_slice())?;
+                let public = public(pcrs, object.policy, &object.unique)?;
+                context.load(parent.handle, private, public)
+            })
         })?;
-        let session = match pcrs.is_empty() {
-            true => session,
-            false => {
-                let policy = self.session(Some(parent.handle), SessionType::Policy)?;
-                self.extend_policy(policy, pcrs)?;
-                policy
-            }
-        };
         self.ask(Asked::Load, |context| context.tr_set_auth(loaded.into(), auth))?;
-        let data = self.ask_in((session, Cover::Answer), Asked::Unseal, |context| {
-            context.unseal(loaded.into())
+        let kind = if pcrs.is_empty() { SessionType::Hmac } else { SessionType::Policy };
+        let data = self.in_session(salt, kind, |connection, session| {
+            if !pcrs.is_empty() {
+                connection.extend_policy(session, pcrs)?;
+            }
+            connection.ask_in((session, Cover::Answer), Asked::Unseal, |context| {
+                context.unseal(loaded.into())
+            })
         })?;
         Ok(Zeroizing::new(data.value().to_vec()))
     }
 
     fn policy_of_now(&mut self, parent: StorageKey, pcrs: Pcrs) -> Result<[u8; 32], ProviderError> {
-        let trial = self.session(Some(parent.handle), SessionType::Trial)?;
-        self.extend_policy(trial, pcrs)?;
-        let policy = self.ask(Asked::Seal, |context| {
-            context.policy_get_digest(PolicySession::try_from(trial)?)
+        let salt = Some(parent.handle);
+        let policy = self.in_session(salt, SessionType::Trial, |connection, trial| {
+            connection.extend_policy(trial, pcrs)?;
+            connection.ask(Asked::Seal, |context| {
+                context.policy_get_digest(PolicySession::try_from(trial)?)
+            })
         })?;
         digest(policy.value())
     }
@@ -140,19 +143,17 @@ impl Connection {
     ///
     /// # Errors
     /// [`ProviderError::Denied`] where something is at the handle; or what the answers mean.
-    pub(super) fn make_key(&mut self, handle: u32) -> Result<(), ProviderError> {
+    pub(super) fn generate_key(&mut self, handle: u32) -> Result<(), ProviderError> {
         let primary = self.parent(Parent::Primary)?;
-        let session = self.session(Some(primary.handle), SessionType::Hmac)?;
-        let made: KeyHandle = self.ask_in((session, Cover::Both), Asked::Seal, |context| {
-            let template = storage_template()?;
-            let key = context.create(primary.handle, template, None, None, None, None)?;
-            context.load(primary.handle, key.out_private, key.out_public)
+        let salt = Some(primary.handle);
+        let made: KeyHandle = self.in_session(salt, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Both), Asked::Seal, |context| {
+                let template = storage_template()?;
+                let key = context.create(primary.handle, template, None, None, None, None)?;
+                context.load(primary.handle, key.out_private, key.out_public)
+            })
         })?;
-        self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
-            let handle = Persistent::Persistent(PersistentTpmHandle::new(handle)?);
-            context.evict_control(Provision::Owner, made.into(), handle)
-        })?;
-        Ok(())
+        self.evict(made.into(), handle)
     }
 
     /// Takes away the key at a handle; nothing happens where there is none.
@@ -164,10 +165,16 @@ impl Connection {
             Err(ProviderError::NoKey(_)) => return Ok(()),
             found => found?,
         };
-        let session = self.session(None, SessionType::Hmac)?;
-        self.ask_in((session, Cover::Nothing), Asked::Own, |context| {
-            let handle = Persistent::Persistent(PersistentTpmHandle::new(handle)?);
-            context.evict_control(Provision::Owner, key, handle)
+        self.evict(key, handle)
+    }
+
+    /// Keeps a loaded key at a handle, or takes away the one that is there.
+    fn evict(&mut self, key: ObjectHandle, handle: u32) -> Result<(), ProviderError> {
+        self.in_session(None, SessionType::Hmac, |connection, session| {
+            connection.ask_in((session, Cover::Nothing), Asked::Own, |context| {
+                let handle = Persistent::Persistent(PersistentTpmHandle::new(handle)?);
+                context.evict_control(Provision::Owner, key, handle)
+            })
         })?;
         Ok(())
     }
