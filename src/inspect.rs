@@ -175,6 +175,8 @@ impl Inspection {
 pub(crate) fn inspect(medium: &Arc<dyn Medium>) -> Result<Inspection, OpenError> {
     let lock = LockedMedium::lock(Arc::clone(medium), LockKind::Shared, true);
     let in_use = matches!(&lock, Err(OpenError::AlreadyOpen));
+    // Given back at once: whoever opens the file while it is looked at must not find it in use.
+    drop(lock);
     if let Err(error @ (OpenError::Empty | OpenError::PlainRedb | OpenError::NotStrongroom)) =
         read_header(&**medium)
     {

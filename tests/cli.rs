@@ -12,6 +12,8 @@
 mod fixtures;
 #[path = "cli/life.rs"]
 mod life;
+#[path = "cli/readme.rs"]
+mod readme;
 #[path = "cli/sessions.rs"]
 mod sessions;
 #[path = "cli/terminal.rs"]

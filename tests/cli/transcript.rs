@@ -89,7 +89,8 @@ fn ends_output(line: &str) -> bool {
     line.starts_with("$ ") || line.starts_with("# ") || line.starts_with("@ ")
 }
 
-fn step(command: &str, sandbox: &Path) -> Vec<String> {
+/// What a command line prints, line by line, and its code where it is not 0.
+pub(crate) fn step(command: &str, sandbox: &Path) -> Vec<String> {
     let bin = Path::new(STRONGROOM).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let output = Command::new("sh")
@@ -121,7 +122,8 @@ fn step(command: &str, sandbox: &Path) -> Vec<String> {
     lines
 }
 
-fn matches(expected: &str, found: &str) -> bool {
+/// Whether a line is as expected, where `[..]` stands for anything.
+pub(crate) fn matches(expected: &str, found: &str) -> bool {
     let mut parts = expected.split("[..]");
     let first = parts.next().unwrap();
     let Some(mut rest) = found.strip_prefix(first) else { return false };

@@ -2,6 +2,8 @@
 //! whether the file may be recovered first.
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use strongroom::redb::{self, ReadTransaction, ReadableDatabase};
@@ -99,7 +101,24 @@ impl OpenArgs {
             return Err(OpenError::AlreadyOpen.into());
         }
         let key = self.key()?;
-        Ok((builder.open(&self.file, &*key)?, key))
+        let db = patiently(|| builder.open(&self.file, &*key))?;
+        Ok((db, key))
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Opens again for a moment where the file is in use: whoever only looks whether it is (`inspect`)
+/// holds its lock for an instant.
+pub(crate) fn patiently<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(OpenError::AlreadyOpen) if begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -105,7 +105,9 @@ impl Encrypt {
         progress: Option<&Progress>,
     ) -> Result<Report, Failure> {
         let at = |now| show(progress, now);
-        let check = !self.no_check && !(dry_run && !self.dry_run);
+        // A look before anybody types a passphrase needs not be a thorough one.
+        let thorough = !dry_run || self.dry_run;
+        let check = thorough && !self.no_check;
         let options = Options { dry_run, check, progress: Some(&at), ..Options::default() };
         Ok(match &self.room {
             Some(room) => convert::encrypt(&self.plain, room, key, &options)?,

@@ -16,7 +16,7 @@ use strongroom::{Database, Inspection};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::open::OpenArgs;
+use crate::open::{OpenArgs, patiently};
 use crate::output::Output;
 
 use control::Order;
@@ -149,7 +149,7 @@ impl Rotate {
         let mut builder = self.open.builder()?;
         builder.check_integrity_on_open(self.check);
         let key = self.open.key()?;
-        Ok(Some(builder.open(&self.open.file, &*key)?))
+        Ok(Some(patiently(|| builder.open(&self.open.file, &*key))?))
     }
 
     fn in_use(&self) -> Result<Failure, Failure> {

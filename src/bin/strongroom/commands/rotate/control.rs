@@ -195,12 +195,17 @@ pub(super) fn ask(file: &Path, order: Order) -> Result<Option<Answer>, Failure> 
         }
     };
     server.set_read_timeout(Some(ANSWER_WITHIN)).map_err(asking())?;
-    writeln!(server, "{}", order.word()).map_err(asking())?;
     let mut line = String::new();
-    match BufReader::new(server.take(LINE_BYTES_MAX)).read_line(&mut line) {
+    let asked = writeln!(server, "{}", order.word())
+        .and_then(|()| BufReader::new(server.take(LINE_BYTES_MAX)).read_line(&mut line));
+    match asked {
         // It ended before it came to answer.
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
-        read => read.map_err(asking())?,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) =>
+        {
+            return Ok(None);
+        }
+        asked => asked.map_err(asking())?,
     };
     Ok(serde_json::from_str(&line).ok().as_ref().and_then(Answer::of_json))
 }
