@@ -83,7 +83,17 @@ impl Terminal {
 
     /// Its exit code, and all that was on the screen.
     pub(crate) fn end(mut self) -> (i32, String) {
-        let code = self.child.wait().unwrap().code().unwrap();
+        let begun = Instant::now();
+        let code = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.code().unwrap();
+            }
+            if begun.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+                panic!("it waits for something: {:?}", self.text());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         // What was written last is on its way through the terminal.
         std::thread::sleep(Duration::from_millis(100));
         (code, self.text())
