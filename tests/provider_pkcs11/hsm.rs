@@ -26,8 +26,11 @@ const OFFICER: &str = "12345678";
 pub const PIN: &str = "1234";
 
 fn module() -> Option<PathBuf> {
-    let named = env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
-    named.into_iter().chain(MODULES.map(PathBuf::from)).find(|path| path.exists())
+    let found = |paths: &[PathBuf]| paths.iter().find(|path| path.exists()).cloned();
+    match env::var_os("SOFTHSM2_MODULE") {
+        Some(named) => found(&[named.into()]),
+        None => found(&MODULES.map(PathBuf::from)),
+    }
 }
 
 /// Runs `work` in a child process that is this test, with a SoftHSM of its own.
