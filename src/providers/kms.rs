@@ -175,7 +175,8 @@ impl TransitKey {
     }
 
     /// Looks at everything and changes nothing: no token is renewed, nothing wrapped. Up to four
-    /// calls, each within the time-out.
+    /// calls, each within the time-out, and three of them a use of the token, where its uses are
+    /// numbered.
     #[must_use]
     pub fn health(&self) -> TransitHealth {
         let mut health = TransitHealth::default();

@@ -202,11 +202,11 @@ fn a_slow_service_is_given_up_within_the_time_out_and_another_slot_opens() {
     let db = Builder::new().create_on(medium.clone(), &recovery).unwrap();
     db.admin(&recovery).unwrap().add(&SlotSpec::data("kms"), &key).unwrap();
     db.close().unwrap();
-    wire.delay(Duration::from_secs(3));
+    wire.delay(Duration::from_secs(8));
     let began = std::time::Instant::now();
     let error = Builder::new().open_on(medium.clone(), &key).map(drop).unwrap_err().to_string();
     assert!(error.contains("no whole answer within 400 ms"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     Builder::new().open_on(medium.clone(), &recovery).unwrap().close().unwrap();
     wire.delay(Duration::ZERO);
     Builder::new().open_on(medium, &key).unwrap().close().unwrap();

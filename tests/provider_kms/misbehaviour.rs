@@ -60,7 +60,7 @@ fn serve(service: &Service, does: Does) -> (String, Arc<AtomicU32>) {
                         thread::sleep(Duration::from_millis(30));
                     }
                 }
-                Does::Waits => thread::sleep(Duration::from_secs(2)),
+                Does::Waits => thread::sleep(Duration::from_secs(6)),
             }
             stream.conn.send_close_notify();
             let _ = stream.flush();
@@ -94,6 +94,8 @@ fn a_server_that_misbehaves_is_refused_in_time_and_in_bounded_memory() {
         (http("200 OK", &plain(&"A".repeat(40))), "Damaged", "not 32 bytes"),
         (http("200 OK", &plain(&"A".repeat(44))), "Damaged", "not 32 bytes"),
         (http("200 OK", &plain(&"A".repeat(400))), "Damaged", "not 32 bytes"),
+        (http("404 Not Found", b"<html>"), "Unavailable", "is it the key service?"),
+        (http("403 Forbidden", b""), "Unavailable", "is it the key service?"),
         (http("500 Oh", b"{\"errors\":[\"x\"]}"), "Unavailable", "status 500: x"),
         (Does::Says(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()), "Unavailable", "can be read"),
         (Does::Says(Vec::new()), "Unavailable", "the connection broke"),
@@ -110,7 +112,7 @@ fn a_server_that_misbehaves_is_refused_in_time_and_in_bounded_memory() {
         let began = Instant::now();
         let error = words(wrapped.unwrap_by(&key), kind);
         assert!(error.contains(said), "{said}: {error}");
-        assert!(began.elapsed() < Duration::from_millis(1500), "{said}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "{said}: {:?}", began.elapsed());
         assert_eq!(asked.load(Ordering::SeqCst), 1, "{said}: asked once, and not again");
     }
     assert_eq!(met.load(Ordering::SeqCst), 0, "somebody went elsewhere");

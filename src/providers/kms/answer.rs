@@ -41,7 +41,14 @@ impl Answer {
         match self.status {
             200 => self.json(),
             204 => Ok(Json(Value::Null)),
-            status => Err(refusal(status, &self.said(token), asked)),
+            status => match self.said(token) {
+                Some(said) => Err(refusal(status, &said, asked)),
+                None if (300..=399).contains(&status) => Err(refusal(status, "", asked)),
+                // Somebody in between, who says nothing about keys: a balancer, say.
+                None => Err(ProviderError::Unavailable(format!(
+                    "status {status}, and not in the service's form; is it the key service?"
+                ))),
+            },
         }
     }
 
@@ -58,22 +65,22 @@ impl Answer {
 
     /// There is no key of that name where it was asked for.
     pub(super) fn says_no_key(&self) -> bool {
-        is_no_key(self.status, &self.said(None))
+        self.said(None).is_some_and(|said| is_no_key(self.status, &said))
     }
 
     /// What the service says went wrong: printable, short, and without the token, should it ever
-    /// repeat it.
-    fn said(&self, token: Option<&Token>) -> String {
-        let value: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let errors = value.get("errors").and_then(Value::as_array).into_iter().flatten();
-        let said: Vec<&str> = errors.filter_map(Value::as_str).collect();
+    /// repeat it. `None` where the body is not of the form that the service gives its errors.
+    fn said(&self, token: Option<&Token>) -> Option<String> {
+        let value: Value = serde_json::from_slice(&self.body).ok()?;
+        let errors = value.get("errors")?.as_array()?;
+        let said: Vec<&str> = errors.iter().filter_map(Value::as_str).collect();
         let said: String =
             said.join("; ").chars().filter(|c| matches!(c, ' '..='~')).take(SAID_LEN_MAX).collect();
         let token = token.and_then(|token| str::from_utf8(token.bytes()).ok());
-        match token {
+        Some(match token {
             Some(token) if said.contains(token) => String::new(),
             _ => said,
-        }
+        })
     }
 }
 
@@ -163,7 +170,7 @@ pub(super) fn refusal(status: u16, said: &str, asked: Asked<'_>) -> ProviderErro
                  made anew under its old name"
             ))
         }
-        400 | 405 | 412 | 422 => denied(format!("status {status}: {said}")),
+        400 | 405 | 422 => denied(format!("status {status}: {said}")),
         _ => unavailable(format!("status {status}: {said}")),
     }
 }
@@ -185,6 +192,7 @@ mod tests {
             (307, "", "Unavailable", "not followed"),
             (429, "request rate quota", "Unavailable", "too much to do"),
             (473, "", "Unavailable", "standby"),
+            (412, "not yet", "Unavailable", "status 412: not yet"),
             (403, "permission denied", "Denied", "transit/decrypt/notes"),
             (404, "no handler for route \"x\". route entry not found.", "Denied", "mounted"),
             (404, "", "NoKey", "no such key (\"notes\" in transit"),
@@ -221,14 +229,34 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "s.secret").unwrap();
         let token = TokenFrom::File(path).read().unwrap();
-        let said = |body: &str| answer(400, body).said(Some(&token));
+        let told = |body: &str| answer(400, body).said(Some(&token));
+        let said = |body: &str| told(body).unwrap();
         assert_eq!(said(r#"{"errors":["a","b"]}"#), "a; b");
         assert_eq!(said(r#"{"errors":["a\u001b[31mb\n\u00e4c"]}"#), "a[31mbc");
         assert_eq!(said(r#"{"errors":["your token s.secret is bad"]}"#), "");
         assert_eq!(said(&format!(r#"{{"errors":["{}"]}}"#, "x".repeat(999))).len(), SAID_LEN_MAX);
-        for other in ["", "{}", "<html>", r#"{"errors":7}"#, r#"{"errors":[{"a":1}]}"#] {
+        for other in [r#"{"errors":[]}"#, r#"{"errors":[{"a":1}]}"#] {
             assert_eq!(said(other), "", "{other}");
         }
+        for other in ["", "{}", "<html>", r#"{"errors":7}"#, r#""errors""#] {
+            assert_eq!(told(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn who_stands_in_between_is_not_taken_for_the_service() {
+        for status in [400, 403, 404, 405, 500, 502, 503] {
+            for body in ["", "<html>not found", "{}", "null"] {
+                let answer = answer(status, body);
+                let error = answer.yes(ASKED, None).err().unwrap();
+                assert!(matches!(error, ProviderError::Unavailable(_)), "{status} {body}: {error}");
+                assert!(!answer.says_no_key());
+            }
+        }
+        let gone = answer(404, r#"{"errors":[]}"#);
+        assert!(gone.says_no_key());
+        assert!(matches!(gone.yes(ASKED, None).err(), Some(ProviderError::NoKey(_))));
+        assert!(!answer(404, r#"{"errors":["no handler for route"]}"#).says_no_key());
     }
 
     #[test]

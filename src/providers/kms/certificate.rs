@@ -122,12 +122,13 @@ mod tests {
     use super::*;
 
     fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
-        let len = content.len();
-        match len {
-            0..=0x7F => [&[tag, len as u8], content].concat(),
-            0x80..=0xFF => [&[tag, 0x81, len as u8], content].concat(),
-            _ => [&[tag, 0x82, (len >> 8) as u8, len as u8], content].concat(),
-        }
+        let [.., high, low] = content.len().to_be_bytes();
+        let len = match (high, low) {
+            (0, 0..=0x7F) => vec![low],
+            (0, _) => vec![0x81, low],
+            _ => vec![0x82, high, low],
+        };
+        [&[tag], &len[..], content].concat()
     }
 
     fn certificate(version: bool, issuer_len: usize, validity: &[u8]) -> Vec<u8> {
