@@ -299,7 +299,7 @@ mod tests {
             // Of an opening credential nothing is made.
             "--pkcs11 pkcs11: --pkcs11-generate",
             "--tpm --tpm-pcrs 7",
-            "--tpm --tpm-key 0x81000100 --tpm-make-key",
+            "--tpm --tpm-key 0x81000100 --tpm-generate",
         ] {
             let error = parsed::<OPENS>(line).unwrap_err();
             assert!(!error.contains("built without"), "{line}: {error}");

@@ -14,7 +14,7 @@ const TCTI: Name = name!("tpm");
 const KEY: Name = name!("tpm-key");
 const OWNER_FD: Name = name!("tpm-owner-fd");
 const PCRS: Name = name!("tpm-pcrs");
-const MAKE_KEY: Name = name!("tpm-make-key");
+const GENERATE: Name = name!("tpm-generate");
 /// The kernel's resource manager.
 pub(crate) const DEFAULT_TCTI: &str = "device:/dev/tpmrm0";
 
@@ -27,13 +27,13 @@ pub(crate) struct Tpm {
     pin_fd: Option<u32>,
     owner_fd: Option<u32>,
     pcrs: Vec<u8>,
-    make_key: bool,
+    generate: bool,
 }
 
 impl Tpm {
     pub(super) fn of_this_machine() -> Self {
         let tcti = DEFAULT_TCTI.to_owned();
-        Self { tcti, key: None, pin_fd: None, owner_fd: None, pcrs: Vec::new(), make_key: false }
+        Self { tcti, key: None, pin_fd: None, owner_fd: None, pcrs: Vec::new(), generate: false }
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn augment<const FOR: usize>(command: Command) -> Command {
     if !provider::makes(FOR) {
         return command;
     }
-    let make_key = provider::of_it::<FOR>(MAKE_KEY, has_it)
+    let generate = provider::of_it::<FOR>(GENERATE, has_it)
         .requires(of(KEY))
         .help("Make the storage key in the TPM, where nothing is at its handle yet");
     let pcrs = provider::of_it::<FOR>(PCRS, has_it)
@@ -85,7 +85,7 @@ pub(super) fn augment<const FOR: usize>(command: Command) -> Command {
             "The slot opens only while these PCRs (SHA-256) are as they are now, as in 7 or 7,11: \
              after a change of firmware or boot loader it does not",
         );
-    command.arg(pcrs).arg(provider::flag(make_key))
+    command.arg(pcrs).arg(provider::flag(generate))
 }
 
 /// `0x81000100`, or the same in decimal digits.
@@ -105,8 +105,8 @@ pub(super) fn chosen<const FOR: usize>(matches: &ArgMatches, pin_fd: Option<u32>
         true => matches.get_many::<u8>(of(PCRS)).unwrap_or_default().copied().collect(),
         false => Vec::new(),
     };
-    let make_key = provider::makes(FOR) && matches.get_flag(of(MAKE_KEY));
-    Some(Tpm { tcti, key: number(KEY), pin_fd, owner_fd: number(OWNER_FD), pcrs, make_key })
+    let generate = provider::makes(FOR) && matches.get_flag(of(GENERATE));
+    Some(Tpm { tcti, key: number(KEY), pin_fd, owner_fd: number(OWNER_FD), pcrs, generate })
 }
 
 #[cfg(not(feature = "tpm"))]
@@ -179,9 +179,9 @@ mod with_it {
                 })
             };
             let unpinned = with(b"")?;
-            if self.make_key {
+            if self.generate {
                 match unpinned.probe() {
-                    Err(ProviderError::NoKey(_)) => unpinned.make_key().map_err(failed)?,
+                    Err(ProviderError::NoKey(_)) => unpinned.generate_key().map_err(failed)?,
                     Err(error) => return Err(failed(error)),
                     Ok(_) => {}
                 }
