@@ -2,12 +2,12 @@
 //! value, 32 bytes in a file of their own; it is worth what that file's permissions are worth against
 //! somebody who counts without need, and nothing to somebody who puts a file back.
 
-use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use strongroom::{Anchor, FileAnchor};
 
 use crate::credential::tpm::DEFAULT_TCTI;
@@ -26,17 +26,15 @@ pub(crate) enum AnchorPlace {
     },
 }
 
-impl FromStr for AnchorPlace {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.strip_prefix(TPM) {
+impl From<OsString> for AnchorPlace {
+    fn from(text: OsString) -> Self {
+        match text.to_str().and_then(|text| text.strip_prefix(TPM)) {
             None => Self::File(text.into()),
             Some(place) => {
                 let (index, tcti) = place.split_once('@').unwrap_or((place, DEFAULT_TCTI));
                 Self::Tpm { index: index.to_owned(), tcti: tcti.to_owned() }
             }
-        })
+        }
     }
 }
 
@@ -50,6 +48,11 @@ impl fmt::Display for AnchorPlace {
 }
 
 impl AnchorPlace {
+    /// Takes an argument, of any bytes that a file's name may have.
+    pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
+        OsStringValueParser::new().map(Self::from)
+    }
+
     /// The anchor that is there.
     pub(crate) fn open(&self, auth: Option<&Path>) -> Result<Arc<dyn Anchor>, Failure> {
         match self {
@@ -186,7 +189,7 @@ mod tests {
             ("tpm:0x01500100", tpm("0x01500100", DEFAULT_TCTI)),
             ("tpm:1@swtpm:host=h,port=1", tpm("1", "swtpm:host=h,port=1")),
         ] {
-            assert_eq!(text.parse(), Ok(place), "{text}");
+            assert_eq!(AnchorPlace::from(OsString::from(text)), place, "{text}");
         }
     }
 }

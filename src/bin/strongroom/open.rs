@@ -32,7 +32,7 @@ pub(crate) struct OpenArgs {
 pub(crate) struct OutsideArgs {
     /// The anchor file that this file is bound to: a state that was put back is refused. Or the
     /// counter in a TPM, tpm:INDEX or tpm:INDEX@TCTI, as in tpm:0x01500100, with --anchor-auth
-    #[arg(long, value_name = "FILE", help_heading = "Opening")]
+    #[arg(long, value_name = "FILE", value_parser = AnchorPlace::parser(), help_heading = "Opening")]
     pub(crate) anchor: Option<AnchorPlace>,
     /// The file with the value that the TPM's counter counts for
     #[arg(long, value_name = "FILE", requires = "anchor", help_heading = "Opening")]

@@ -41,7 +41,7 @@ pub(crate) struct Create {
     /// Make an anchor file and bind the file to it: put it on another disk, where whoever can put
     /// the file back to an older state can't put the anchor back with it. `tpm:INDEX` makes a
     /// counter in a TPM instead (see --anchor), and wants --anchor-auth
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = AnchorPlace::parser())]
     new_anchor: Option<AnchorPlace>,
     /// The file for the value that the TPM's counter counts for: made, readable by you only
     #[arg(long, value_name = "FILE", requires = "new_anchor")]
