@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use strongroom::{AdminSession, Credential, Database, SlotHint, SlotId, SlotInfo};
+use strongroom::{AdminSession, Credential, Database, SlotHint, SlotId, SlotInfo, SlotKind};
 
+use crate::credential::provider::{ADMINISTERS, ProviderArgs};
 use crate::credential::{NewCredentialArgs, Source, slot_hint};
 use crate::failure::Failure;
+use crate::independence::{self, Other};
 use crate::open::OpenArgs;
 
 /// A file, what opens it, and who administers it.
@@ -53,6 +55,8 @@ struct AdminArgs {
         help_heading = "Administrator's key, where roles are split"
     )]
     admin_passphrase: bool,
+    #[command(flatten)]
+    provider: ProviderArgs<ADMINISTERS>,
     /// The administrator's slot, by label or number
     #[arg(long, value_name = "SLOT", help_heading = "Administrator's key, where roles are split")]
     admin_slot: Option<String>,
@@ -69,7 +73,10 @@ impl AdminArgs {
             Self { admin_passphrase: true, .. } => {
                 Some(Source::Terminal("Administrator's passphrase".to_owned()))
             }
-            _ => None,
+            Self { provider, .. } => {
+                let chosen = provider.chosen().cloned()?;
+                Some(Source::Provider { chosen, allow_readable })
+            }
         }
     }
 }
@@ -111,6 +118,20 @@ impl Administered {
         Ok(self.db.test_credential(&*self.key, self.hint)?)
     }
 
+    /// What to say of a new slot whose key something else keeps, where nothing else would open the
+    /// file.
+    pub(crate) fn advice(&self, new: SlotId, credential: &dyn Credential) -> Option<&'static str> {
+        let others = self.slots().into_iter().filter(|slot| slot.id != new);
+        let others = others.map(|slot| Other {
+            expired: slot.expired,
+            same_key: slot.kind == SlotKind::Provider && {
+                let hint = SlotHint::slot(slot.id);
+                self.db.test_credential(credential, hint).is_ok()
+            },
+        });
+        independence::advice(&others.collect::<Vec<_>>())
+    }
+
     pub(crate) fn key(&self) -> &dyn Credential {
         &*self.key
     }
@@ -138,12 +159,15 @@ pub(crate) fn slot_named(slots: Vec<SlotInfo>, name: &str) -> Result<SlotInfo, F
 pub(crate) struct NewKey {
     pub(crate) credential: Box<dyn Credential>,
     made: Option<PathBuf>,
+    /// Something else keeps it.
+    pub(crate) is_provided: bool,
 }
 
 impl NewKey {
     pub(crate) fn make(args: &NewCredentialArgs, allow_readable: bool) -> Result<Self, Failure> {
         let credential = args.make("New passphrase", allow_readable)?;
-        Ok(Self { credential, made: args.new_generated_key_file.clone() })
+        let is_provided = args.provider.chosen().is_some();
+        Ok(Self { credential, made: args.new_generated_key_file.clone(), is_provided })
     }
 
     /// The key file that was made.

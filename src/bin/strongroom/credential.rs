@@ -1,5 +1,6 @@
 //! Where a credential comes from: the terminal, a key file, a file descriptor, an environment
-//! variable. Never an argument: everybody on the machine may read those.
+//! variable, or what keeps it (`provider`). Never an argument: everybody on the machine may read
+//! those.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +16,13 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::prompt;
 
+mod kms;
+mod pkcs11;
+pub(crate) mod provider;
+pub(crate) mod tpm;
+
+use provider::{Chosen, IS_NEW, OPENS, ProviderArgs, Use};
+
 /// Read and write for others than the owner.
 const OTHERS: u32 = 0o077;
 /// More than any passphrase or key has: a file of data given by mistake is not read to its end.
@@ -24,7 +32,7 @@ const PASSES: u32 = 3;
 
 /// Where a key is. Without any of these a passphrase is asked for.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct KeyArgs {
+pub(crate) struct KeyArgs<const FOR: usize = OPENS> {
     /// A key file: 32 random bytes, or 64 hexadecimal digits
     #[arg(long, value_name = "FILE", group = "credential", help_heading = "Key")]
     pub(crate) key_file: Option<PathBuf>,
@@ -37,6 +45,8 @@ pub(crate) struct KeyArgs {
     /// Take a key file that others than its owner can read or write
     #[arg(long, help_heading = "Key")]
     pub(crate) allow_readable_key_file: bool,
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs<FOR>,
 }
 
 /// The credential that opens a file that is there.
@@ -67,6 +77,8 @@ pub(crate) struct NewCredentialArgs {
     /// Take the new raw key, 64 hexadecimal digits, from the environment variable of this name
     #[arg(long, value_name = "NAME", group = "new_credential", help_heading = "New key")]
     pub(crate) new_key_env: Option<String>,
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs<IS_NEW>,
     #[command(flatten)]
     pub(crate) kdf: KdfArgs,
 }
@@ -111,9 +123,14 @@ pub(crate) enum Source {
     NewKeyFile(PathBuf),
     PassphraseFd(u32),
     KeyEnv(String),
+    /// With what keeps it.
+    Provider {
+        chosen: Chosen,
+        allow_readable: bool,
+    },
 }
 
-impl KeyArgs {
+impl<const FOR: usize> KeyArgs<FOR> {
     /// Where the key is; `prompt` is asked where it is nowhere else.
     pub(crate) fn source(&self, prompt: &str) -> Source {
         match self {
@@ -122,7 +139,12 @@ impl KeyArgs {
             }
             Self { passphrase_fd: Some(fd), .. } => Source::PassphraseFd(*fd),
             Self { key_env: Some(name), .. } => Source::KeyEnv(name.clone()),
-            _ => Source::Terminal(prompt.to_owned()),
+            Self { provider, .. } => match provider.chosen().cloned() {
+                Some(chosen) => {
+                    Source::Provider { chosen, allow_readable: self.allow_readable_key_file }
+                }
+                None => Source::Terminal(prompt.to_owned()),
+            },
         }
     }
 }
@@ -152,7 +174,7 @@ impl NewCredentialArgs {
         let Self { new_key_file, new_generated_key_file, .. } = self;
         let file = new_key_file.is_some() || new_generated_key_file.is_some();
         let told = self.new_passphrase_fd.is_some() || self.new_key_env.is_some();
-        file || told || self.kdf.cost().is_some()
+        file || told || self.provider.chosen().is_some() || self.kdf.cost().is_some()
     }
 
     /// The credential of a new slot; `prompt` is asked for twice where it is nowhere else.
@@ -168,7 +190,10 @@ impl NewCredentialArgs {
             Self { new_generated_key_file: Some(path), .. } => Source::NewKeyFile(path.clone()),
             Self { new_passphrase_fd: Some(fd), .. } => Source::PassphraseFd(*fd),
             Self { new_key_env: Some(name), .. } => Source::KeyEnv(name.clone()),
-            _ => Source::Terminal(prompt.to_owned()),
+            Self { provider, .. } => match provider.chosen().cloned() {
+                Some(chosen) => Source::Provider { chosen, allow_readable },
+                None => Source::Terminal(prompt.to_owned()),
+            },
         };
         source.make(self.kdf)
     }
@@ -185,16 +210,37 @@ impl Source {
             Self::RecoveryCode(Some(fd)) => Box::new(RecoveryCode::parse(&text_from_fd(*fd)?)?),
             Self::KeyFile { path, allow_readable } => key_file(path, *allow_readable)?,
             Self::NewKeyFile(path) => Box::new(KeyFile::generate(path)?),
-            Self::PassphraseFd(fd) => Box::new(Passphrase::new(line_from_fd(*fd)?.as_slice())),
+            Self::PassphraseFd(fd) => {
+                Box::new(Passphrase::new(line_from_fd(*fd, "passphrase")?.as_slice()))
+            }
             Self::KeyEnv(name) => Box::new(raw_key_from_env(name)?),
+            Self::Provider { chosen, .. } => chosen.credential(self.used(false))?,
         })
+    }
+
+    /// The same, to be tried only: what keeps a key is left as it is.
+    pub(crate) fn read_to_try(&self) -> Result<Box<dyn Credential>, Failure> {
+        match self {
+            Self::Provider { chosen, .. } => {
+                chosen.credential(Use { tries: true, ..self.used(false) })
+            }
+            _ => self.read(),
+        }
+    }
+
+    fn used(&self, makes: bool) -> Use {
+        let allow_readable = matches!(self, Self::Provider { allow_readable: true, .. });
+        Use { makes, tries: false, allow_readable, kdf: KdfArgs::default() }
     }
 
     /// A credential for a new slot: what is typed is typed twice.
     pub(crate) fn make(&self, kdf: KdfArgs) -> Result<Box<dyn Credential>, Failure> {
         let passphrase = match self {
             Self::Terminal(prompt) => Passphrase::new(prompt::new_secret(prompt)?.as_bytes()),
-            Self::PassphraseFd(fd) => Passphrase::new(line_from_fd(*fd)?.as_slice()),
+            Self::PassphraseFd(fd) => Passphrase::new(line_from_fd(*fd, "passphrase")?.as_slice()),
+            Self::Provider { chosen, .. } => {
+                return chosen.credential(Use { kdf, ..self.used(true) });
+            }
             _ if kdf.cost().is_some() => {
                 return Err(Failure::usage("--kdf-memory and --kdf-passes are for passphrases"));
             }
@@ -216,22 +262,30 @@ pub(crate) fn slot_hint(text: &str) -> Result<SlotHint, Failure> {
 }
 
 fn key_file(path: &Path, allow_readable: bool) -> Result<Box<dyn Credential>, Failure> {
-    // What can't be looked at can't be read either, and that error says more.
-    if let Ok(metadata) = path.metadata() {
-        let mode = metadata.permissions().mode();
-        if mode & OTHERS != 0 && !allow_readable {
-            let (name, mode) = (path.display(), mode & 0o777);
-            return Err(Failure::refused(format!(
-                "the key file {name} can be read or written by others than its owner (mode \
-                 {mode:03o})"
-            ))
-            .hint(format!(
-                "`chmod 600 {name}`, and think about who may have read it; or give \
-                 --allow-readable-key-file"
-            )));
-        }
-    }
+    refuse_readable(path, "key file", allow_readable)?;
     Ok(Box::new(KeyFile::read(path)?))
+}
+
+/// A file with a secret that others than its owner can read is refused, unless that is allowed.
+pub(crate) fn refuse_readable(
+    path: &Path,
+    what: &str,
+    allow_readable: bool,
+) -> Result<(), Failure> {
+    // What can't be looked at can't be read either, and that error says more.
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    let mode = metadata.permissions().mode();
+    if mode & OTHERS == 0 || allow_readable {
+        return Ok(());
+    }
+    let (name, mode) = (path.display(), mode & 0o777);
+    Err(Failure::refused(format!(
+        "the {what} {name} can be read or written by others than its owner (mode {mode:03o})"
+    ))
+    .hint(format!(
+        "`chmod 600 {name}`, and think about who may have read it; or give \
+         --allow-readable-key-file"
+    )))
 }
 
 fn raw_key_from_env(name: &str) -> Result<RawKey, Failure> {
@@ -264,17 +318,17 @@ fn hex_key(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
 }
 
 /// One line without its end. What follows it stays where it is, so that data may come after it.
-fn line_from_fd(fd: u32) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let line = if fd == 0 { line_of(io::stdin().lock()) } else { line_of(open_fd(fd)?) };
-    let line = line.map_err(Failure::io(format!("reading the passphrase from descriptor {fd}")))?;
+fn line_from_fd(fd: u32, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let line = if fd == 0 { line_of(io::stdin().lock()) } else { line_of(open_fd(fd, what)?) };
+    let line = line.map_err(Failure::io(format!("reading the {what} from descriptor {fd}")))?;
     match line.is_empty() {
-        true => Err(Failure::usage(format!("no passphrase came from descriptor {fd}"))),
+        true => Err(Failure::usage(format!("no {what} came from descriptor {fd}"))),
         false => Ok(line),
     }
 }
 
 fn text_from_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
-    let line = line_from_fd(fd)?;
+    let line = line_from_fd(fd, "passphrase")?;
     match str::from_utf8(&line) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(Failure::usage(format!("descriptor {fd} gave no text"))),
@@ -282,13 +336,17 @@ fn text_from_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
 }
 
 // A descriptor that was inherited, by the name that the system gives it.
-fn open_fd(fd: u32) -> Result<File, Failure> {
+fn open_fd(fd: u32, what: &str) -> Result<File, Failure> {
     if fd <= 2 {
         return Err(Failure::usage(format!("descriptor {fd} is for output")));
     }
     File::open(format!("/dev/fd/{fd}")).map_err(|error| {
-        Failure::usage(format!("descriptor {fd} can't be read: {error}"))
-            .hint("open it for the command, as in `strongroom ... --passphrase-fd 3 3< FILE`")
+        Failure::usage(format!("descriptor {fd} can't be read: {error}")).hint(match what {
+            "passphrase" => {
+                "open it for the command, as in `strongroom ... --passphrase-fd 3 3< FILE`"
+            }
+            _ => "open it for the command, as in `strongroom ... --pin-fd 3 3< FILE`",
+        })
     })
 }
 

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 
 use strongroom::redb;
 use strongroom::{
-    AnchorError, BackupError, ConvertError, Error, KeyError, OpenError, RotationError,
-    SalvageError, StoreError, TokenError,
+    AnchorError, BackupError, ConvertError, Error, KeyError, OpenError, ProviderError,
+    ProviderFault, RotationError, SalvageError, StoreError, TokenError,
 };
 
 /// How a run ended.
@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     RolledBack = 5,
     /// Somebody else has the file open.
     InUse = 6,
-    /// No such file, table, key, slot.
+    /// No such file, table, key, slot; what keeps a slot's key has it no more.
     NotFound = 7,
     /// The name is taken, and nothing is replaced.
     Exists = 8,
@@ -34,7 +34,7 @@ pub(crate) enum Exit {
     Io = 10,
     /// Not closed cleanly, and the verb only reads.
     NeedsRecovery = 11,
-    /// A key provider or an anchor doesn't answer.
+    /// A key provider or an anchor doesn't answer, or takes no PIN now.
     Unavailable = 12,
     /// A policy, or the state of things, doesn't allow it.
     Refused = 13,
@@ -110,7 +110,7 @@ fn of_open(error: &OpenError) -> Exit {
         OpenError::Anchor(error) => of_anchor(error),
         OpenError::Token(error) => of_token(error),
         OpenError::NeedsRecovery => Exit::NeedsRecovery,
-        OpenError::Provider(_) => Exit::Unavailable,
+        OpenError::Provider(failure) => of_fault(&failure.fault),
         OpenError::KdfTooExpensive { .. }
         | OpenError::KdfTooCheap
         | OpenError::MemoryNotLocked { .. }
@@ -120,6 +120,27 @@ fn of_open(error: &OpenError) -> Exit {
         OpenError::Store(error) => of_store(error),
         OpenError::Io { source, .. } => of_io(source.kind()),
         OpenError::Redb(error) => of_redb(error),
+        _ => Exit::Other,
+    }
+}
+
+fn of_fault(fault: &ProviderFault) -> Exit {
+    match fault {
+        ProviderFault::Answered(error) => of_provider(error),
+        ProviderFault::TimedOut { .. } | ProviderFault::NoThread => Exit::Unavailable,
+        _ => Exit::Other,
+    }
+}
+
+/// What a token, a TPM or a key service says.
+pub(crate) fn of_provider(error: &ProviderError) -> Exit {
+    match error {
+        ProviderError::Wrong | ProviderError::NotMine => Exit::WrongKey,
+        // Time helps, or whoever looks after it.
+        ProviderError::Unavailable(_) | ProviderError::LockedOut { .. } => Exit::Unavailable,
+        ProviderError::Denied(_) => Exit::Refused,
+        ProviderError::NoKey(_) => Exit::NotFound,
+        ProviderError::Damaged(_) => Exit::Damaged,
         _ => Exit::Other,
     }
 }

@@ -6,12 +6,14 @@
 //! `commands`.
 
 mod administration;
+mod anchor;
 mod args;
 mod cells;
 mod commands;
 mod credential;
 mod exit;
 mod failure;
+mod independence;
 mod interrupt;
 mod open;
 mod output;
@@ -29,6 +31,8 @@ use args::Cli;
 use output::Output;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "tpm")]
+    credential::tpm::hush_its_library();
     // Wrong arguments end here, with exit code 2.
     let cli = Cli::parse();
     // No core dump and no debugger sees keys. Where the system says no, it works all the same.

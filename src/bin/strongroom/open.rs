@@ -2,17 +2,17 @@
 //! whether the file may be recovered first.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use strongroom::redb::{self, ReadTransaction, ReadableDatabase};
 use strongroom::{
-    AnchorStatus, Builder, CheckpointToken, Credential, Database, FileAnchor, KdfLimits, KeyStatus,
-    OpenError, ReadOnlyDatabase, Recovery,
+    AnchorStatus, Builder, CheckpointToken, Credential, Database, KdfLimits, KeyStatus, OpenError,
+    ReadOnlyDatabase, Recovery,
 };
 
+use crate::anchor::AnchorPlace;
 use crate::credential::CredentialArgs;
 use crate::failure::Failure;
 
@@ -30,9 +30,13 @@ pub(crate) struct OpenArgs {
 /// What a file is held against besides its key.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OutsideArgs {
-    /// The anchor file that this file is bound to: a state that was put back is refused
-    #[arg(long, value_name = "FILE", help_heading = "Opening")]
-    pub(crate) anchor: Option<PathBuf>,
+    /// The anchor file that this file is bound to: a state that was put back is refused. Or the
+    /// counter in a TPM, tpm:INDEX or tpm:INDEX@TCTI, as in tpm:0x01500100, with --anchor-auth
+    #[arg(long, value_name = "FILE", value_parser = AnchorPlace::parser(), help_heading = "Opening")]
+    pub(crate) anchor: Option<AnchorPlace>,
+    /// The file with the value that the TPM's counter counts for
+    #[arg(long, value_name = "FILE", requires = "anchor", help_heading = "Opening")]
+    pub(crate) anchor_auth: Option<PathBuf>,
     /// Refuse a file that is older than this checkpoint token (`strongroom status --token`)
     #[arg(long, value_name = "TOKEN", help_heading = "Opening")]
     pub(crate) at_least: Option<String>,
@@ -57,8 +61,8 @@ impl OutsideArgs {
         let mut builder = Builder::new();
         // A rotation goes on when it is told to, not in the shade of a `put`.
         builder.resume_rotation(false);
-        if let Some(path) = &self.anchor {
-            builder.anchor(Arc::new(FileAnchor::open(path)?));
+        if let Some(anchor) = &self.anchor {
+            builder.anchor(anchor.open(self.anchor_auth.as_deref())?);
         }
         if let Some(token) = &self.at_least {
             builder.at_least(token.parse()?);

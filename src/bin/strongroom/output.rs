@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use serde_json::{Value, json};
 
 use crate::args::{Global, ProgressMode, When};
+use crate::credential::provider::Health;
 use crate::failure::Failure;
 use crate::progress::{Progress, Style};
 
@@ -91,6 +92,15 @@ impl Output {
     pub(crate) fn warn(&self, text: impl Display) {
         let head = self.paint_errors.bold_yellow("warning:");
         self.remark(format_args!("{head} {text}"));
+    }
+
+    /// How what keeps a key is.
+    pub(crate) fn health(&mut self, health: &Health) -> Result<(), Failure> {
+        for line in &health.lines {
+            self.line(plain(line))?;
+        }
+        health.warnings.iter().for_each(|warning| self.warn(plain(warning)));
+        Ok(())
     }
 
     /// Everything printed so far reaches its reader.

@@ -41,6 +41,8 @@ pub struct TokenReport {
     pub library: String,
     /// How its PIN is doing.
     pub pin: PinHealth,
+    /// Whether it has to be given a PIN: it wants a login, and its reader has no keys to type one.
+    pub wants_pin: bool,
 }
 
 /// A token that the URI means.
@@ -131,6 +133,7 @@ impl<'a> Found<'a> {
             serial: info.serial_number().to_owned(),
             library: format!("{maker}, {what} {version}"),
             pin: health(&info),
+            wants_pin: info.login_required() && !info.protected_authentication_path(),
         };
         Ok(Self { context, slot, info, report })
     }

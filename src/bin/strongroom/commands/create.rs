@@ -1,14 +1,16 @@
 //! `create`: a new, empty file.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
-use strongroom::{AnchorPolicy, Builder, FileAnchor, OpenError};
+use strongroom::{AnchorPolicy, Builder, OpenError};
 
+use crate::anchor::AnchorPlace;
+use crate::credential::provider::CREATES;
 use crate::credential::{KdfArgs, KeyArgs, Source};
 use crate::failure::Failure;
+use crate::independence;
 use crate::output::Output;
 
 /// Make a new, empty strongroom file
@@ -24,21 +26,26 @@ use crate::output::Output;
 Examples:
   strongroom create notes.room
   strongroom create notes.room --generate-key-file /media/stick/notes.key
-  strongroom create notes.room --passphrase-fd 3 3< passphrase.txt")]
+  strongroom create notes.room --passphrase-fd 3 3< passphrase.txt
+  strongroom create notes.room --key-file notes.key --new-anchor /media/stick/notes.anchor")]
 pub(crate) struct Create {
     /// The file to make
     file: PathBuf,
     #[command(flatten)]
-    key: KeyArgs,
+    key: KeyArgs<CREATES>,
     /// Make a key file with a random key, readable by you only, and use it
     #[arg(long, value_name = "FILE", group = "credential", help_heading = "Key")]
     generate_key_file: Option<PathBuf>,
     #[command(flatten)]
     kdf: KdfArgs,
     /// Make an anchor file and bind the file to it: put it on another disk, where whoever can put
-    /// the file back to an older state can't put the anchor back with it
-    #[arg(long, value_name = "FILE")]
-    new_anchor: Option<PathBuf>,
+    /// the file back to an older state can't put the anchor back with it. `tpm:INDEX` makes a
+    /// counter in a TPM instead (see --anchor), and wants --anchor-auth
+    #[arg(long, value_name = "FILE", value_parser = AnchorPlace::parser())]
+    new_anchor: Option<AnchorPlace>,
+    /// The file for the value that the TPM's counter counts for: made, readable by you only
+    #[arg(long, value_name = "FILE", requires = "new_anchor")]
+    anchor_auth: Option<PathBuf>,
 }
 
 impl Create {
@@ -60,10 +67,9 @@ impl Create {
             let _ = std::fs::remove_file(path);
         }
         let db = made?;
-        if let Some(path) = &self.new_anchor {
-            let doing = format!("making the anchor {}", path.display());
-            let anchor = FileAnchor::create(path).map_err(Failure::io(doing))?;
-            db.admin(&*key)?.bind_anchor(Arc::new(anchor), AnchorPolicy::default())?;
+        if let Some(anchor) = &self.new_anchor {
+            let anchor = anchor.create(self.anchor_auth.as_deref())?;
+            db.admin(&*key)?.bind_anchor(anchor, AnchorPolicy::default())?;
         }
         let status = db.key_status();
         db.close()?;
@@ -71,12 +77,15 @@ impl Create {
             "created": self.file.display().to_string(),
             "file_id": status.file_id.to_string(),
             "key_file": self.generate_key_file.as_ref().map(|path| path.display().to_string()),
-            "anchor": self.new_anchor.as_ref().map(|path| path.display().to_string()),
+            "anchor": self.new_anchor.as_ref().map(ToString::to_string),
         });
         out.done(&made, format_args!("created {}", self.file.display()))?;
         if let Some(path) = &self.generate_key_file {
             let path = path.display();
             out.remark(format_args!("its only key is in {path}: keep it apart from the file"));
+        }
+        if let (Source::Provider { .. }, Some(advice)) = (&source, independence::advice(&[])) {
+            out.warn(advice);
         }
         Ok(())
     }

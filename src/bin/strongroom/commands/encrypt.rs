@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use strongroom::Credential;
 use strongroom::convert::{self, Options, Phase, Report};
 
+use crate::credential::provider::CREATES;
 use crate::credential::{KdfArgs, KeyArgs, Source};
 use crate::failure::Failure;
+use crate::independence;
 use crate::output::{Output, size};
 use crate::progress::Progress;
 
@@ -45,7 +47,7 @@ pub(crate) struct Encrypt {
     #[arg(long)]
     no_check: bool,
     #[command(flatten)]
-    key: KeyArgs,
+    key: KeyArgs<CREATES>,
     /// Make a key file with a random key, readable by you only, and use it
     #[arg(long, value_name = "FILE", group = "credential", help_heading = "Key")]
     generate_key_file: Option<PathBuf>,
@@ -78,6 +80,9 @@ impl Encrypt {
         tell(out, &done?, "encrypted", &self.plain, self.room.as_deref())?;
         if let Some(path) = &self.generate_key_file {
             out.remark(format_args!("its only key is in {}: keep it apart", path.display()));
+        }
+        if let (Source::Provider { .. }, Some(advice)) = (&source, independence::advice(&[])) {
+            out.warn(advice);
         }
         match self.in_place {
             true => out.warn(

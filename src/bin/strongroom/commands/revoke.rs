@@ -7,6 +7,7 @@ use strongroom::{Credential, Database, Revoked, Role, SlotId, SlotInfo, Throttle
 use crate::administration::{Administered, Administration};
 use crate::commands::rotate::work::{self, Work};
 use crate::credential::Source;
+use crate::credential::provider::Chosen;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::shapes;
@@ -39,7 +40,8 @@ pub(crate) struct Revoke {
     rotate: bool,
     /// Of an admin slot: keep another slot, whose credential is asked for, or found where it is
     /// said: SLOT=ask, SLOT=recovery-code, SLOT=key-file:FILE, SLOT=passphrase-fd:N,
-    /// SLOT=key-env:NAME
+    /// SLOT=key-env:NAME, SLOT=pkcs11:URI, SLOT=tpm (a slot of a key service stays if you come with
+    /// it)
     #[arg(long, value_name = "SLOT=WHERE")]
     keep: Vec<String>,
     /// Of an admin slot: drop all slots that are not kept
@@ -136,8 +138,10 @@ impl Revoke {
 /// `SLOT=WHERE`.
 fn parse_keep(text: &str) -> Result<(String, Source), Failure> {
     let wrong = || {
-        Failure::usage(format!("--keep {text}: it takes SLOT=WHERE"))
-            .hint("WHERE is ask, recovery-code, key-file:FILE, passphrase-fd:N or key-env:NAME")
+        Failure::usage(format!("--keep {text}: it takes SLOT=WHERE")).hint(
+            "WHERE is ask, recovery-code, key-file:FILE, passphrase-fd:N, key-env:NAME, pkcs11:URI \
+             or tpm",
+        )
     };
     // A label may have a `=` in it, a file name too: WHERE begins behind the first one that fits.
     let fits = text.match_indices('=').find_map(|(at, _)| {
@@ -157,6 +161,9 @@ fn source_of(slot: &str, place: &str) -> Option<Source> {
         }
         ("passphrase-fd", fd) => Source::PassphraseFd(fd.parse().ok()?),
         ("key-env", name) if !name.is_empty() => Source::KeyEnv(name.to_owned()),
+        ("pkcs11", _) | ("tpm", "") => {
+            Source::Provider { chosen: Chosen::by_name(place), allow_readable: false }
+        }
         _ => return None,
     })
 }
@@ -178,6 +185,14 @@ mod tests {
             ),
             ("3=passphrase-fd:7", "3", Source::PassphraseFd(7)),
             ("3=key-env:K", "3", Source::KeyEnv("K".to_owned())),
+            (
+                "3=pkcs11:object=k",
+                "3",
+                Source::Provider {
+                    chosen: Chosen::by_name("pkcs11:object=k"),
+                    allow_readable: false,
+                },
+            ),
         ] {
             assert_eq!(parse_keep(text).unwrap(), (slot.to_owned(), source), "{text}");
         }

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use crate::credential::provider::{Chosen, Health};
 use crate::failure::Failure;
 use crate::open::{ReadArgs, Reading};
 use crate::output::{Output, count, size};
@@ -12,6 +13,10 @@ use crate::shapes;
 ///
 /// Everything shown is authenticated by the credential; `strongroom inspect` shows what a file
 /// says of itself to somebody without one. Changes nothing.
+///
+/// Where the key is in a token, a TPM or a key service, how that is comes first: there, sealed,
+/// locked, how long its token and certificates are good. That is shown also where the file doesn't
+/// open.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +34,22 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let db = self.read.reading()?;
+        strongroom::inspect(&self.read.open.file)?;
+        let chosen = self.read.open.credential.key.provider.chosen();
+        let provider = chosen.filter(|_| !self.token).map(Chosen::health);
+        let name = self.read.open.file.display().to_string();
+        let db = match (self.read.reading(), &provider) {
+            (Err(failure), Some(provider)) => {
+                let json = json!({ "file": name, "provider": provider.json });
+                if out.is_json() {
+                    out.json(&json)?
+                } else {
+                    out.health(provider)?
+                }
+                return Err(failure);
+            }
+            (opened, _) => opened?,
+        };
         if self.token {
             let token = db.checkpoint_token()?;
             out.either(&json!({ "token": token.to_string() }), token)?;
@@ -37,24 +57,37 @@ impl Status {
         }
         let path = &self.read.open.file;
         let bytes = path.metadata().map_err(Failure::io("measuring the file"))?.len();
-        show(&db, &path.display().to_string(), bytes, out)?;
+        show(&db, &name, bytes, provider.as_ref(), out)?;
         db.close()
     }
 }
 
-fn show(db: &Reading, file: &str, bytes: u64, out: &mut Output) -> Result<(), Failure> {
+fn show(
+    db: &Reading,
+    file: &str,
+    bytes: u64,
+    provider: Option<&Health>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let (keys, recovery, anchor) = (db.key_status(), db.recovery(), db.anchor_status());
     let read = db.begin_read()?;
     let tables = read.list_tables()?.count() + read.list_multimap_tables()?.count();
     if out.is_json() {
-        return out.json(&json!({
+        let mut all = json!({
             "file": file,
             "file_bytes": bytes,
             "tables": tables,
             "keys": shapes::keys_json(&keys),
             "anchor": anchor.as_ref().map(shapes::anchor_json),
             "recovery": shapes::recovery_json(&recovery),
-        }));
+        });
+        if let (Some(provider), Some(all)) = (provider, all.as_object_mut()) {
+            all.insert("provider".to_owned(), provider.json.clone());
+        }
+        return out.json(&all);
+    }
+    if let Some(provider) = provider {
+        out.health(provider)?;
     }
     let paint = out.paint();
     out.line(format_args!(

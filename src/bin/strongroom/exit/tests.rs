@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strongroom::{
-    AnchorFault, CopyId, Damage, FileId, FileOffset, Generation, GroupNo, PageNo, SlotId,
-    SlotRefused, SyncSeq,
+    AnchorFault, CopyId, Damage, FileId, FileOffset, Generation, GroupNo, PageNo, ProviderFailure,
+    SlotId, SlotRefused, SyncSeq,
 };
 
 use super::*;
@@ -56,9 +56,30 @@ pub(crate) fn open_errors() -> Vec<(OpenError, Exit)> {
         (OpenError::Io { doing: "reading", source: io_error(ErrorKind::StorageFull) }, Exit::Io),
         (OpenError::Redb(Box::new(redb::Error::PreviousIo)), Exit::Io),
     ];
+    errors.extend(provider_errors());
     errors.extend(anchor_errors().into_iter().map(|(error, exit)| (error.into(), exit)));
     errors.extend(token_errors().into_iter().map(|(error, exit)| (error.into(), exit)));
     errors
+}
+
+fn provider_errors() -> Vec<(OpenError, Exit)> {
+    let why = || "as it is".to_owned();
+    let answered = ProviderFault::Answered;
+    let faults = [
+        (answered(ProviderError::Wrong), Exit::WrongKey),
+        (answered(ProviderError::NotMine), Exit::WrongKey),
+        (answered(ProviderError::LockedOut { retry_after: None }), Exit::Unavailable),
+        (answered(ProviderError::Unavailable(why())), Exit::Unavailable),
+        (answered(ProviderError::Denied(why())), Exit::Refused),
+        (answered(ProviderError::NoKey(why())), Exit::NotFound),
+        (answered(ProviderError::Damaged(why())), Exit::Damaged),
+        (ProviderFault::TimedOut { after: Duration::from_secs(1) }, Exit::Unavailable),
+        (ProviderFault::NoThread, Exit::Unavailable),
+        (ProviderFault::Panicked, Exit::Other),
+        (ProviderFault::Unfaithful, Exit::Other),
+    ];
+    let failure = |fault| ProviderFailure { provider: "p".to_owned(), slot: 1, fault };
+    faults.map(|(fault, exit)| (OpenError::Provider(failure(fault)), exit)).into()
 }
 
 fn anchor_errors() -> Vec<(AnchorError, Exit)> {

@@ -18,6 +18,10 @@ use crate::shapes;
 /// The file's own credential comes first, then the new one: a passphrase that is asked for twice,
 /// or one of the --new-... options. `strongroom key recovery` adds a recovery code.
 ///
+/// A key may stay in a token, a TPM or a key service (--new-pkcs11, --new-tpm, --new-kms, where this
+/// strongroom was built with them): the slot then opens only with its help. There is a warning where
+/// no other slot would open the file without it.
+///
 /// The new slot reads and writes data. With `--role admin` its holder changes slots, too: give
 /// yourself a second one, and keep its credential somewhere else.
 #[derive(Debug, Args)]
@@ -26,11 +30,12 @@ Examples:
   strongroom key add notes.room --label laptop
   strongroom key add notes.room --label ci --new-generated-key-file ci.key --not-after 90d
   strongroom key add notes.room --key-file notes.key --new-passphrase-fd 3 3< passphrase.txt
-  strongroom key add notes.room --role admin --kdf-memory 512 --kdf-passes 4")]
+  strongroom key add notes.room --role admin --kdf-memory 512 --kdf-passes 4
+  strongroom key add notes.room --label card --new-pkcs11 'pkcs11:token=me;object=notes?module-path=/usr/lib/opensc-pkcs11.so'
+  strongroom key add notes.room --label board --new-tpm")]
 pub(crate) struct Add {
     #[command(flatten)]
     administration: Administration,
-    // What a key service, a token or a TPM holds is a new credential too: it belongs in here.
     #[command(flatten)]
     new: NewCredentialArgs,
     /// What its holder may do
@@ -75,12 +80,19 @@ impl Add {
         let id = new.keep_if(session.add(&spec, &*new.credential).map_err(Failure::from))?;
         drop(session);
         let slot = administered.slot(&id.0.to_string())?;
+        let advice = match new.is_provided {
+            true => administered.advice(id, &*new.credential),
+            false => None,
+        };
         administered.db.close()?;
         let key_file = new.made().map(|path| path.display().to_string());
         let added = json!({ "added": shapes::slot_json(&slot), "key_file": key_file });
         out.done(&added, format_args!("added {}", shapes::slot_line(&slot)))?;
         if let Some(path) = new.made() {
             out.remark(format_args!("its key is in {}: keep it apart", path.display()));
+        }
+        if let Some(advice) = advice {
+            out.warn(advice);
         }
         Ok(())
     }

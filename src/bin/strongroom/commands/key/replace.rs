@@ -46,10 +46,18 @@ impl Replace {
         let id = new.keep_if(replaced)?;
         drop(session);
         let slot = administered.slot(&id.0.to_string())?;
+        let advice = match new.is_provided {
+            true => administered.advice(id, &*new.credential),
+            false => None,
+        };
         administered.db.close()?;
         let replaced =
             json!({ "replaced": shapes::slot_json(&old), "by": shapes::slot_json(&slot) });
         let text = format!("slot {} is now {}", old.id.0, shapes::slot_line(&slot));
-        out.done(&replaced, text)
+        out.done(&replaced, text)?;
+        if let Some(advice) = advice {
+            out.warn(advice);
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use strongroom::{Builder, Credential, OpenError, SlotHint, SlotInfo, SlotRefused};
 
+use crate::credential::provider::{OPENS, ProviderArgs};
 use crate::credential::{Source, slot_hint};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -18,6 +19,9 @@ use crate::shapes;
 /// Says for each which slot it opens. Without any named, a passphrase is asked for: the way to find
 /// out, before the day comes, whether the one that you remember is the right one. A read-only look:
 /// the file is not written, not even to recover it.
+///
+/// Of a token, a TPM or a key service it says how that is, too, and leaves it as it is; but a wrong
+/// PIN counts there.
 ///
 /// Exit code 0 where every one of them opens a slot, 3 where one doesn't.
 #[derive(Debug, Args)]
@@ -47,6 +51,8 @@ pub(crate) struct Test {
     /// Take key files that others than their owner can read or write
     #[arg(long)]
     allow_readable_key_file: bool,
+    #[command(flatten)]
+    provider: ProviderArgs<OPENS>,
     /// The slot to try, by label or number: saves trying the others
     #[arg(long, value_name = "SLOT")]
     slot: Option<String>,
@@ -74,8 +80,15 @@ impl Test {
         builder.hint(hint);
         let (mut answers, mut worst) = (Vec::new(), None);
         for (name, source) in self.sources() {
+            let health = match &source {
+                Source::Provider { chosen, .. } => Some(chosen.health()),
+                _ => None,
+            };
+            if let (Some(health), false) = (&health, out.is_json()) {
+                out.health(health)?;
+            }
             let tried = source
-                .read()
+                .read_to_try()
                 .map_or_else(Answer::Refused, |key| try_it(&builder, &self.file, &*key, hint));
             match tried {
                 // Not an answer about this credential.
@@ -89,7 +102,11 @@ impl Test {
                     if matches!(tried, Answer::Refused(_)) {
                         worst = Some(Exit::WrongKey);
                     }
-                    answers.push(object(&name, &tried));
+                    let mut answer = object(&name, &tried);
+                    if let (Some(health), Some(answer)) = (health, answer.as_object_mut()) {
+                        answer.insert("provider".to_owned(), health.json);
+                    }
+                    answers.push(answer);
                 }
             }
         }
@@ -119,6 +136,11 @@ impl Test {
         }
         if self.recovery_code {
             sources.push(("recovery code".to_owned(), Source::RecoveryCode(None)));
+        }
+        if let Some(chosen) = self.provider.chosen().cloned() {
+            let name = chosen.title().to_owned();
+            let allow_readable = self.allow_readable_key_file;
+            sources.push((name, Source::Provider { chosen, allow_readable }));
         }
         if sources.is_empty() {
             let typed = Source::Terminal("Passphrase".to_owned());
