@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use strongroom::{AdminSession, Credential, Database, SlotHint, SlotId, SlotInfo, SlotKind};
 
-use crate::credential::provider::{ADMINISTERS, ProviderArgs};
+use crate::credential::provider::{ADMINISTERS, Chosen, ProviderArgs};
 use crate::credential::{NewCredentialArgs, Source, slot_hint};
 use crate::failure::Failure;
 use crate::independence::{self, Other};
@@ -120,14 +120,13 @@ impl Administered {
 
     /// What to say of a new slot whose key something else keeps, where nothing else would open the
     /// file.
-    pub(crate) fn advice(&self, new: SlotId, credential: &dyn Credential) -> Option<&'static str> {
-        let others = self.slots().into_iter().filter(|slot| slot.id != new);
+    pub(crate) fn advice(&self, new: &NewKey, id: SlotId) -> Option<&'static str> {
+        let free = new.kept?;
+        let opens = |slot| self.db.test_credential(&*new.credential, SlotHint::slot(slot)).is_ok();
+        let others = self.slots().into_iter().filter(|slot| slot.id != id);
         let others = others.map(|slot| Other {
             expired: slot.expired,
-            same_key: slot.kind == SlotKind::Provider && {
-                let hint = SlotHint::slot(slot.id);
-                self.db.test_credential(credential, hint).is_ok()
-            },
+            same_key: slot.kind == SlotKind::Provider && (!free || opens(slot.id)),
         });
         independence::advice(&others.collect::<Vec<_>>())
     }
@@ -159,15 +158,16 @@ pub(crate) fn slot_named(slots: Vec<SlotInfo>, name: &str) -> Result<SlotInfo, F
 pub(crate) struct NewKey {
     pub(crate) credential: Box<dyn Credential>,
     made: Option<PathBuf>,
-    /// Something else keeps it.
-    pub(crate) is_provided: bool,
+    /// Where something else keeps it: whether it can be tried on other slots at no cost. A TPM
+    /// counts each slot that doesn't open as a wrong PIN.
+    kept: Option<bool>,
 }
 
 impl NewKey {
     pub(crate) fn make(args: &NewCredentialArgs, allow_readable: bool) -> Result<Self, Failure> {
         let credential = args.make("New passphrase", allow_readable)?;
-        let is_provided = args.provider.chosen().is_some();
-        Ok(Self { credential, made: args.new_generated_key_file.clone(), is_provided })
+        let kept = args.provider.chosen().map(|chosen| !matches!(chosen, Chosen::Tpm(_)));
+        Ok(Self { credential, made: args.new_generated_key_file.clone(), kept })
     }
 
     /// The key file that was made.

@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Other {
     pub(crate) expired: bool,
-    /// The new credential opens it too: both are lost together.
+    /// The new credential opens it too, or that can't be told: both may be lost together.
     pub(crate) same_key: bool,
 }
 
@@ -26,8 +26,8 @@ pub(crate) fn advice(others: &[Other]) -> Option<&'static str> {
              code to lock away",
         ),
         (None, _) => Some(
-            "no other slot opens the file without the same key: if what keeps it is lost, locked \
-             or gone, so is the file. Give it a slot that needs nothing of it: `strongroom key \
+            "as far as can be told no other slot opens the file without the same key: if what keeps \
+             it is lost, locked or gone, so is the file. Give it a slot that needs nothing of it: `strongroom key \
              recovery FILE` makes a code to lock away",
         ),
     }

@@ -12,6 +12,7 @@ const WORDS: &[(&str, &str)] = &[
     ("`Builder::accept_rollback`", "the library's call `accept_rollback`"),
     ("`Builder::kdf_limits`", "the limits with `--max-kdf-memory`"),
     ("`Builder::provider_timeout`", "the time limit"),
+    ("`client_certificate`", "`--kms-cert`"),
     ("`Builder::check_integrity_on_open`", "`strongroom rotate --check`"),
     ("`Builder::allow_unlocked` if you exclude second opens yourself", "copy it to one"),
     ("`Rotation::give_up_unreadable`", "`strongroom rotate --give-up-unreadable`"),

@@ -203,7 +203,8 @@ mod with_it {
     }
 
     pub(super) fn of_service(url: &str, health: &TransitHealth, now: SystemTime) -> Health {
-        let problem = health.problem.as_ref().map(ToString::to_string);
+        let problem = health.problem.as_ref();
+        let problem = problem.map(|problem| wording::in_our_words(&problem.to_string()));
         let mut first = format!("key service {url}: ");
         first.push_str(match (health.reachable, health.sealed) {
             (false, _) => "not reachable",

@@ -71,6 +71,11 @@ fn provider_errors() -> Vec<(OpenError, Exit)> {
         (answered(ProviderError::LockedOut { retry_after: None }), Exit::Unavailable),
         (answered(ProviderError::Unavailable(why())), Exit::Unavailable),
         (answered(ProviderError::Denied(why())), Exit::Refused),
+        // As the key service says it, which can't be made without one.
+        (
+            answered(ProviderError::Denied("none is set (`client_certificate`)".to_owned())),
+            Exit::Refused,
+        ),
         (answered(ProviderError::NoKey(why())), Exit::NotFound),
         (answered(ProviderError::Damaged(why())), Exit::Damaged),
         (ProviderFault::TimedOut { after: Duration::from_secs(1) }, Exit::Unavailable),

@@ -80,10 +80,7 @@ impl Add {
         let id = new.keep_if(session.add(&spec, &*new.credential).map_err(Failure::from))?;
         drop(session);
         let slot = administered.slot(&id.0.to_string())?;
-        let advice = match new.is_provided {
-            true => administered.advice(id, &*new.credential),
-            false => None,
-        };
+        let advice = administered.advice(&new, id);
         administered.db.close()?;
         let key_file = new.made().map(|path| path.display().to_string());
         let added = json!({ "added": shapes::slot_json(&slot), "key_file": key_file });

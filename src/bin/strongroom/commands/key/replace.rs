@@ -46,10 +46,7 @@ impl Replace {
         let id = new.keep_if(replaced)?;
         drop(session);
         let slot = administered.slot(&id.0.to_string())?;
-        let advice = match new.is_provided {
-            true => administered.advice(id, &*new.credential),
-            false => None,
-        };
+        let advice = administered.advice(&new, id);
         administered.db.close()?;
         let replaced =
             json!({ "replaced": shapes::slot_json(&old), "by": shapes::slot_json(&slot) });
