@@ -106,6 +106,7 @@ pub(crate) enum ProgressMode {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one in the life of the process")]
 pub(crate) enum Verb {
     Create(create::Create),
     Inspect(inspect::Inspect),

@@ -111,6 +111,7 @@ impl KdfArgs {
 
 /// A place where a credential is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for as long as a file is opened")]
 pub(crate) enum Source {
     /// A passphrase that is typed; the text is what to ask for.
     Terminal(String),
