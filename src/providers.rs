@@ -2,8 +2,8 @@
 //! [`KeyProvider`](crate::KeyProvider) like one an application writes. Which protects against what,
 //! and how each is set up, is in docs/providers.md.
 //!
-//! Floor 7. Of the house a provider uses the public seam, locked memory and randomness, and nothing
-//! else: none can weaken what a file rests on.
+//! Floor 7. Of the house a provider uses the public seam, locked memory, randomness, the passphrase's
+//! key derivation for a PIN, and the reading of bytes; no key of a file ever reaches one.
 
 #[cfg(feature = "kms")]
 pub mod kms;
