@@ -1,5 +1,5 @@
-//! Whether a file survives the loss of what keeps the key of one of its slots: a token, a TPM, a key
-//! service. Pure; what is known of the other slots is found out elsewhere.
+//! Whether a file survives the loss of what keeps the key of one of its slots: a token, a TPM, a
+//! key service. Pure; what is known of the other slots is found out elsewhere.
 
 /// A slot beside a new one whose key something else keeps.
 #[derive(Debug, Clone, Copy)]

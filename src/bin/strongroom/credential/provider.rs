@@ -96,6 +96,10 @@ pub(crate) enum Chosen {
 
 /// What is done with it.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(all(feature = "pkcs11", feature = "tpm", feature = "kms")),
+    allow(dead_code, reason = "each field is for some providers only")
+)]
 pub(crate) struct Use {
     /// A new slot is made.
     pub(crate) makes: bool,
