@@ -26,9 +26,9 @@ pub(crate) fn advice(others: &[Other]) -> Option<&'static str> {
              code to lock away",
         ),
         (None, _) => Some(
-            "as far as can be told no other slot opens the file without the same key: if what keeps \
-             it is lost, locked or gone, so is the file. Give it a slot that needs nothing of it: `strongroom key \
-             recovery FILE` makes a code to lock away",
+            "as far as can be told no other slot opens the file without the same key: if what \
+             keeps it is lost, locked or gone, so is the file. Give it a slot that needs nothing \
+             of it: `strongroom key recovery FILE` makes a code to lock away",
         ),
     }
 }
