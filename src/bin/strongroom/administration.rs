@@ -74,7 +74,7 @@ impl AdminArgs {
                 Some(Source::Terminal("Administrator's passphrase".to_owned()))
             }
             Self { provider, .. } => {
-                let chosen = provider.chosen().cloned()?;
+                let chosen = provider.to_chosen()?;
                 Some(Source::Provider { chosen, allow_readable })
             }
         }

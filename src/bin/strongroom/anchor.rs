@@ -1,6 +1,6 @@
 //! Where an anchor is: a file, or a counter in a TPM. The TPM's counter counts for who knows its
-//! value, 32 bytes in a file of their own; it is worth what that file's permissions are worth against
-//! somebody who counts without need, and nothing to somebody who puts a file back.
+//! value, 32 bytes in a file of their own. Who has that can count without need, which looks like a
+//! file that was put back; he can't put one back unnoticed.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -126,7 +126,7 @@ pub(crate) enum Source {
     KeyEnv(String),
     /// With what keeps it.
     Provider {
-        chosen: Chosen,
+        chosen: Box<Chosen>,
         allow_readable: bool,
     },
 }
@@ -140,7 +140,7 @@ impl<const FOR: usize> KeyArgs<FOR> {
             }
             Self { passphrase_fd: Some(fd), .. } => Source::PassphraseFd(*fd),
             Self { key_env: Some(name), .. } => Source::KeyEnv(name.clone()),
-            Self { provider, .. } => match provider.chosen().cloned() {
+            Self { provider, .. } => match provider.to_chosen() {
                 Some(chosen) => {
                     Source::Provider { chosen, allow_readable: self.allow_readable_key_file }
                 }
@@ -191,7 +191,7 @@ impl NewCredentialArgs {
             Self { new_generated_key_file: Some(path), .. } => Source::NewKeyFile(path.clone()),
             Self { new_passphrase_fd: Some(fd), .. } => Source::PassphraseFd(*fd),
             Self { new_key_env: Some(name), .. } => Source::KeyEnv(name.clone()),
-            Self { provider, .. } => match provider.chosen().cloned() {
+            Self { provider, .. } => match provider.to_chosen() {
                 Some(chosen) => Source::Provider { chosen, allow_readable },
                 None => Source::Terminal(prompt.to_owned()),
             },

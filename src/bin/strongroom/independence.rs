@@ -1,5 +1,5 @@
-//! Whether a file survives the loss of what keeps the key of one of its slots: a token, a TPM, a key
-//! service. Pure; what is known of the other slots is found out elsewhere.
+//! Whether a file survives the loss of what keeps the key of one of its slots: a token, a TPM, a
+//! key service. Pure; what is known of the other slots is found out elsewhere.
 
 /// A slot beside a new one whose key something else keeps.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +26,9 @@ pub(crate) fn advice(others: &[Other]) -> Option<&'static str> {
              code to lock away",
         ),
         (None, _) => Some(
-            "as far as can be told no other slot opens the file without the same key: if what keeps \
-             it is lost, locked or gone, so is the file. Give it a slot that needs nothing of it: `strongroom key \
-             recovery FILE` makes a code to lock away",
+            "as far as can be told no other slot opens the file without the same key: if what \
+             keeps it is lost, locked or gone, so is the file. Give it a slot that needs nothing \
+             of it: `strongroom key recovery FILE` makes a code to lock away",
         ),
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn text<const FOR: usize>(matches: &ArgMatches, name: Name) -> Option
 
 /// The provider that the options name, if they name one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ProviderArgs<const FOR: usize>(Option<Chosen>);
+pub(crate) struct ProviderArgs<const FOR: usize>(Option<Box<Chosen>>);
 
 /// Where a key is that something else keeps, and what is said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,10 @@ pub(crate) enum Chosen {
 
 /// What is done with it.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(all(feature = "pkcs11", feature = "tpm", feature = "kms")),
+    allow(dead_code, reason = "each field is for some providers only")
+)]
 pub(crate) struct Use {
     /// A new slot is made.
     pub(crate) makes: bool,
@@ -117,7 +121,11 @@ pub(crate) struct Health {
 
 impl<const FOR: usize> ProviderArgs<FOR> {
     pub(crate) fn chosen(&self) -> Option<&Chosen> {
-        self.0.as_ref()
+        self.0.as_deref()
+    }
+
+    pub(crate) fn to_chosen(&self) -> Option<Box<Chosen>> {
+        self.0.clone()
     }
 }
 
@@ -146,7 +154,7 @@ impl<const FOR: usize> clap::FromArgMatches for ProviderArgs<FOR> {
         let chosen = chosen.or_else(|| kms::chosen::<FOR>(matches).map(Chosen::Kms));
         match chosen.as_ref().and_then(Chosen::absent) {
             Some(what) => Err(clap::Error::raw(ErrorKind::InvalidValue, format!("{what}\n"))),
-            None => Ok(Self(chosen)),
+            None => Ok(Self(chosen.map(Box::new))),
         }
     }
 
@@ -158,11 +166,11 @@ impl<const FOR: usize> clap::FromArgMatches for ProviderArgs<FOR> {
 
 impl Chosen {
     /// By a PKCS #11 URI, or this machine's TPM.
-    pub(crate) fn by_name(name: &str) -> Self {
-        match name {
+    pub(crate) fn by_name(name: &str) -> Box<Self> {
+        Box::new(match name {
             "tpm" => Self::Tpm(Tpm::of_this_machine()),
             uri => Self::Pkcs11(Pkcs11::by_uri(uri)),
-        }
+        })
     }
 
     /// What to say where this binary doesn't have it.
@@ -259,7 +267,7 @@ mod tests {
         let matches = command.try_get_matches_from(line.split_whitespace());
         let matches = matches.map_err(|error| error.to_string())?;
         let args = ProviderArgs::<FOR>::from_arg_matches(&matches);
-        args.map(|args| args.0).map_err(|error| error.to_string())
+        args.map(|args| args.0.map(|chosen| *chosen)).map_err(|error| error.to_string())
     }
 
     #[test]

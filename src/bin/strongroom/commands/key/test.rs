@@ -137,7 +137,7 @@ impl Test {
         if self.recovery_code {
             sources.push(("recovery code".to_owned(), Source::RecoveryCode(None)));
         }
-        if let Some(chosen) = self.provider.chosen().cloned() {
+        if let Some(chosen) = self.provider.to_chosen() {
             let name = chosen.title().to_owned();
             let allow_readable = self.allow_readable_key_file;
             sources.push((name, Source::Provider { chosen, allow_readable }));
