@@ -250,7 +250,7 @@ pub(super) fn pin(
 }
 
 /// What a provider says before a file is looked at.
-#[cfg(any(feature = "pkcs11", feature = "tpm", feature = "kms"))]
+#[cfg(feature = "tpm")]
 pub(super) fn failed(whose: &str, error: &strongroom::ProviderError) -> Failure {
     let what = crate::wording::in_our_words(&format!("the {whose} {error}"));
     Failure::new(crate::exit::of_provider(error), what)
