@@ -43,16 +43,27 @@ fn states() -> Vec<Vec<u8>> {
     }
     write(&store, 130, 9);
     states.push(medium.to_bytes());
-    // A length out of all proportion, and back.
-    store.set_len(2 << 40).unwrap();
-    store.sync().unwrap();
-    states.push(medium.to_bytes());
-    store.set_len(3 * DATA_PAGES_PER_GROUP * PAGE_BYTES).unwrap();
-    store.sync().unwrap();
-    states.push(medium.to_bytes());
     store.close().unwrap();
     states.push(medium.to_bytes());
     states
+}
+
+#[test]
+fn a_length_out_of_proportion_is_refused_and_one_of_before_a_shrink_is_nobodys_fault() {
+    let medium = MemoryMedium::new();
+    let store = store::create(Arc::new(medium.clone()), &key(), None, &Options::default()).unwrap();
+    store.finish_creation().unwrap();
+    store.set_len(2 << 40).unwrap();
+    write(&store, 1, 7);
+    store.sync().unwrap();
+    let absurd = medium.to_bytes();
+    let refused = opened(absurd.clone()).unwrap_err().to_string();
+    assert!(refused.contains("out of all proportion"), "{refused}");
+    assert_eq!(surveyed(absurd).unwrap().fault().unwrap().to_string(), refused);
+    store.set_len(10 * PAGE_BYTES).unwrap();
+    store.sync().unwrap();
+    // The other root record still claims the length of before, and the file is what is left.
+    assert_eq!(opened(medium.to_bytes()).unwrap().recovery().recovered_from, None);
 }
 
 struct Dice(u64);
