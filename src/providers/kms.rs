@@ -157,7 +157,14 @@ impl TransitKey {
         if answer.says_no_key() {
             return Ok(false);
         }
-        answer.yes(self.asked(None), Some(&token))?;
+        answer.yes(self.asked(None), Some(&token)).map_err(|error| match error {
+            ProviderError::NoKey(_) => ProviderError::Unavailable(format!(
+                "status {}, which is not how the service says that a key is gone: it is not known \
+                 whether {:?} was destroyed",
+                answer.status, self.options.key
+            )),
+            other => other,
+        })?;
         tell!(INFO, "a key was destroyed in the key service", key = self.options.key);
         Ok(true)
     }
@@ -305,7 +312,11 @@ impl TransitKey {
         };
         let granted = seconds("creation_ttl").max(seconds("period"));
         let renewable = json.flag(&["data", "renewable"]).unwrap_or(false);
-        Ok(Life { told, kind: life_kind(seconds("ttl"), granted, renewable) })
+        let kind = match json.number(&["data", "ttl"]) {
+            Some(0) if json.text(&["data", "expire_time"]).is_none() => LifeKind::Endless,
+            left => life_kind(left, granted, renewable),
+        };
+        Ok(Life { told, kind })
     }
 
     fn renew(&self, token: &Token) -> Result<Life, ProviderError> {
@@ -313,10 +324,11 @@ impl TransitKey {
         let path = "auth/token/renew-self".to_owned();
         let answer = self.ask(Method::POST, path, Some(b"{}"), Some(token))?;
         let json = answer.yes(self.asked(None), Some(token))?;
-        let granted = Duration::from_secs(json.number(&["auth", "lease_duration"]).unwrap_or(0));
+        let lease = json.number(&["auth", "lease_duration"]);
+        let granted = Duration::from_secs(lease.unwrap_or(0));
         let renewable = json.flag(&["auth", "renewable"]).unwrap_or(false);
         tell!(INFO, "the key service's token was renewed", ttl_s = granted.as_secs());
-        Ok(Life { told, kind: life_kind(granted, granted, renewable) })
+        Ok(Life { told, kind: life_kind(lease, granted, renewable) })
     }
 
     /// One call, and a look at the certificates that it was made with.
@@ -349,8 +361,12 @@ impl TransitKey {
     }
 }
 
-fn life_kind(left: Duration, granted: Duration, renewable: bool) -> LifeKind {
-    if left.is_zero() { LifeKind::Endless } else { LifeKind::Ends { left, granted, renewable } }
+// Seconds left; none, or none told, is no endless life but its last second.
+fn life_kind(left: Option<u64>, granted: Duration, renewable: bool) -> LifeKind {
+    match left.unwrap_or(0) {
+        0 => LifeKind::Unknown,
+        left => LifeKind::Ends { left: Duration::from_secs(left), granted, renewable },
+    }
 }
 
 /// A JSON object of texts that need no escape: Base64, and ciphertexts that were looked at. Wiped
@@ -374,4 +390,18 @@ fn no_base64() -> ProviderError {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_told_is_no_endless_life() {
+        let kind = |left| life_kind(left, Duration::from_secs(60), true);
+        for unknown in [None, Some(0)] {
+            assert!(matches!(kind(unknown), LifeKind::Unknown), "{unknown:?}");
+        }
+        assert!(matches!(kind(Some(9)), LifeKind::Ends { left, .. } if left.as_secs() == 9));
+    }
 }

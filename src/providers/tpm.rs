@@ -6,7 +6,8 @@
 //! Secret and slot are sealed together, so that a blob moved to another slot is noticed by the
 //! TPM's own cipher. A PIN is tried once: one provider never tries it on the same blob again. The
 //! salted session is only as good as the key that it is salted with: its name is compared with the
-//! slot's before anything is sent.
+//! slot's before anything is sent, from the first contact on; that one, at an enrolment, is taken on
+//! trust (docs/providers/tpm.md).
 
 use std::fmt;
 use std::io;

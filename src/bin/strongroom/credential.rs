@@ -2,10 +2,12 @@
 //! variable, or what keeps it (`provider`). Never an argument: everybody on the machine may read
 //! those.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 use strongroom::{
@@ -318,7 +320,8 @@ fn hex_key(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     Some(key)
 }
 
-/// One line without its end. What follows it stays where it is, so that data may come after it.
+/// One line without its end. What follows it on standard input or in a pipe stays where it is, so
+/// that data may come after it; a file is read from its start each time, and so once only.
 fn line_from_fd(fd: u32, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let line = if fd == 0 { line_of(io::stdin().lock()) } else { line_of(open_fd(fd, what)?) };
     let line = line.map_err(Failure::io(format!("reading the {what} from descriptor {fd}")))?;
@@ -341,17 +344,29 @@ fn open_fd(fd: u32, what: &str) -> Result<File, Failure> {
     if fd <= 2 {
         return Err(Failure::usage(format!("descriptor {fd} is for output")));
     }
-    File::open(format!("/dev/fd/{fd}")).map_err(|error| {
+    let file = File::open(format!("/dev/fd/{fd}")).map_err(|error| {
         Failure::usage(format!("descriptor {fd} can't be read: {error}")).hint(match what {
             "passphrase" => {
                 "open it for the command, as in `strongroom ... --passphrase-fd 3 3< FILE`"
             }
             _ => "open it for the command, as in `strongroom ... --pin-fd 3 3< FILE`",
         })
-    })
+    })?;
+    let again = !READ.lock().unwrap_or_else(PoisonError::into_inner).insert(fd);
+    if again && file.metadata().is_ok_and(|facts| facts.is_file()) {
+        return Err(Failure::usage(format!(
+            "descriptor {fd} is a file whose first line was taken already: give each secret a \
+             descriptor of its own"
+        )));
+    }
+    Ok(file)
 }
 
-// Byte by byte: nothing behind the line is taken, and no buffer keeps a copy.
+/// Descriptors that a line was taken from.
+static READ: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+// Byte by byte: nothing behind the line is taken. The buffer of standard input keeps a copy
+// (docs/cli.md); one of a descriptor's is wiped.
 fn line_of(mut from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(1024));
     let mut byte = Zeroizing::new([0]);

@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod independence;
 mod interrupt;
+mod new_file;
 mod open;
 mod output;
 mod progress;

@@ -172,14 +172,22 @@ impl<'a> Found<'a> {
                 Ok(LoggedIn { session, ours: false })
             }
             Err(error) => {
+                let vague = is_vague(&error);
                 let error = Pkcs11Error::from(error);
-                if matches!(error, Pkcs11Error::WrongPin | Pkcs11Error::PinLocked) {
+                if vague || matches!(error, Pkcs11Error::WrongPin | Pkcs11Error::PinLocked) {
                     pin.refused();
                 }
                 Err(error)
             }
         }
     }
+}
+
+// Some modules say no more of a wrong PIN than that: a PIN that may have been tried is not tried
+// again.
+fn is_vague(error: &Error) -> bool {
+    let Error::Pkcs11(error, _) = error else { return false };
+    matches!(error, RvError::GeneralError | RvError::FunctionFailed | RvError::DeviceError)
 }
 
 fn look_at(context: &Pkcs11, slot: Slot) -> Result<(TokenInfo, TokenFacts), Error> {

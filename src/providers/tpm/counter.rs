@@ -81,6 +81,13 @@ impl TpmCounter {
                 "0x{index:08x} is no NV index; give one from 0x01000000 to 0x01ffffff"
             )));
         }
+        if *auth == [0; 32] {
+            return Err(AnchorFault::Denied(
+                "an authorisation value of zeros is none to a TPM: anybody could count; draw 32 \
+                 random bytes"
+                    .to_owned(),
+            ));
+        }
         let (auth, owner_auth) = (keep(auth)?, keep(&[])?);
         Ok(Self { tcti, index, auth, owner_auth, timeout: TIMEOUT })
     }

@@ -58,6 +58,10 @@ fn digest(bytes: &[u8]) -> Result<[u8; 32], ProviderError> {
     bytes.try_into().map_err(wrong)
 }
 
+fn has_one_value(mut lengths: impl Iterator<Item = usize>) -> bool {
+    lengths.next() == Some(32) && lengths.next().is_none()
+}
+
 impl Connection {
     /// # Errors
     /// What the answers mean.
@@ -68,6 +72,7 @@ impl Connection {
         auth: &[u8],
         data: &[u8],
     ) -> Result<Object, ProviderError> {
+        self.check_pcrs(pcrs)?;
         let policy = if pcrs.is_empty() { [0; 32] } else { self.policy_of_now(parent, pcrs)? };
         let auth = auth_value(auth)?;
         let salt = Some(parent.handle);
@@ -116,6 +121,28 @@ impl Connection {
             })
         })?;
         Ok(Zeroizing::new(data.value().to_vec()))
+    }
+
+    // A TPM leaves PCRs that it doesn't have out of a policy without a word, the whole bank where it
+    // isn't allocated: what is sealed would then open in any state.
+    fn check_pcrs(&mut self, pcrs: Pcrs) -> Result<(), ProviderError> {
+        for bit in pcrs.bits() {
+            let read = self.ask(Asked::Seal, |context| {
+                let slots = [PcrSlot::try_from(bit)?];
+                let one = PcrSelectionList::builder()
+                    .with_selection(HashingAlgorithm::Sha256, &slots)
+                    .build()?;
+                context.pcr_read(one).map(|(_, _, values)| values)
+            })?;
+            if !has_one_value(read.value().iter().map(|value| value.value().len())) {
+                return Err(ProviderError::Denied(format!(
+                    "it has no SHA-256 value for PCR {}: that bank is not allocated; allocate it in the \
+                     firmware's settings, or do without PCRs",
+                    bit.trailing_zeros()
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn policy_of_now(&mut self, parent: StorageKey, pcrs: Pcrs) -> Result<[u8; 32], ProviderError> {
@@ -177,5 +204,19 @@ impl Connection {
             })
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pcr_is_there_if_one_digest_of_sha256_is_read() {
+        for (lengths, there) in
+            [(&[][..], false), (&[32], true), (&[20], false), (&[0], false), (&[32, 32], false)]
+        {
+            assert_eq!(has_one_value(lengths.iter().copied()), there, "{lengths:?}");
+        }
     }
 }

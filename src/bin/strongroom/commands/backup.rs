@@ -10,6 +10,7 @@ use strongroom::Database;
 use strongroom::backup::{self, BackupKind, Options, Parent, Report};
 
 use crate::failure::Failure;
+use crate::new_file::write_new;
 use crate::open::OpenArgs;
 use crate::output::{Output, size};
 
@@ -79,8 +80,7 @@ impl Backup {
         let report = made?;
         closed?;
         if let Some(path) = &self.save_end {
-            let doing = Failure::io(format!("writing {}", path.display()));
-            fs::write(path, report.parent.to_bytes()).map_err(doing)?;
+            write_new(path, &report.parent.to_bytes())?;
         }
         self.tell(&report, place, out)
     }
@@ -97,6 +97,10 @@ impl Backup {
 
     // Before anybody types a passphrase in vain.
     fn check(&self, place: Place<'_>, out: &Output) -> Result<(), Failure> {
+        if let Some(path) = self.save_end.as_deref().filter(|path| path.symlink_metadata().is_ok())
+        {
+            return Err(Failure::exists(path));
+        }
         match place {
             Place::Stdout if io::stdout().is_terminal() => {
                 Err(Failure::usage("a backup is not for a terminal: name a file, or use a pipe"))

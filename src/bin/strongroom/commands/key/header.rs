@@ -1,9 +1,8 @@
 //! `key export-header`, `restore-header` and `recover-header`: the 32 KiB that hold every wrapped
 //! key. Without them no credential opens anything.
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +10,7 @@ use serde_json::json;
 use strongroom::{HeaderRestored, OpenError, TurnBack};
 
 use crate::failure::Failure;
+use crate::new_file::write_new;
 use crate::open::{OpenArgs, ReadArgs};
 use crate::output::{Output, count};
 use crate::shapes;
@@ -57,22 +57,6 @@ impl ExportHeader {
         let made = json!({ "header_backup": path.to_string(), "generation": generation.0 });
         out.done(&made, format_args!("wrote {path}, the header of generation {}", generation.0))
     }
-}
-
-// Whole and durable, or not there.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let doing = || Failure::io(format!("writing {}", path.display()));
-    let mut file =
-        File::options().write(true).create_new(true).mode(0o600).open(path).map_err(doing())?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    written.map_err(doing())
 }
 
 /// Put a header backup back into a file whose header is lost or damaged

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,6 +135,10 @@ impl Listener {
         let path = path_beside(file)?;
         let socket = match UnixListener::bind(&path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                // Left over by a run that was killed. Anything else of this name is somebody's file.
+                if !fs::symlink_metadata(&path)?.file_type().is_socket() {
+                    return Err(error);
+                }
                 fs::remove_file(&path)?;
                 UnixListener::bind(&path)?
             }
